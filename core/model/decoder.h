@@ -1,0 +1,64 @@
+// A llama-style decoder: RMS norm, attention in one of three forms, SwiGLU. All tensors of one model share dtype and device.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/checkpoint/checkpoint.h"
+#include "core/model/attention.h"
+
+namespace mla {
+
+struct DecoderLayer {
+  at::Tensor attention_norm;  // [D]
+  AttentionWeights attention;
+  at::Tensor mlp_norm;  // [D]
+  at::Tensor gate_up;   // [2*I, D], gate rows first
+  at::Tensor down;      // [D, I]
+};
+
+struct Decoder {
+  ModelConfig config;
+  at::Tensor embedding;  // [V, D]
+  std::vector<DecoderLayer> layers;
+  at::Tensor final_norm;  // [D]
+  at::Tensor head;        // [V, D]; the embedding itself when tied
+
+  at::ScalarType dtype() const { return embedding.scalar_type(); }
+  at::Device device() const { return embedding.device(); }
+
+  // ids [B,T] int64 -> normed last hidden states [B,T,D]. With a cache the tokens follow those in it.
+  at::Tensor last_hidden(const at::Tensor& ids, KvCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
+  // hidden [..., D] -> logits [..., V], fp32
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  at::Tensor embed(const at::Tensor& ids) const;  // [B,T] -> [B,T,D]
+  // The layer's normed attention input, what calibration measures.  [B,T,D] -> [B,T,D]
+  at::Tensor attention_input(int64_t layer, const at::Tensor& residual) const;
+  // residual + attention, then + MLP. `normed` is attention_input(layer, residual).
+  at::Tensor layer_forward(int64_t layer, const at::Tensor& residual, const at::Tensor& normed,
+                           LayerCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
+
+  int64_t parameters() const;                           // weights counted once
+  std::vector<int64_t> cache_values_by_layer() const;  // per token, counted from the cache object
+  double cache_values_per_token_per_layer() const;     // their mean
+};
+
+// Reads a whole model (GGUF, HF directory, or a directory written by save_decoder).
+Decoder load_decoder(const Checkpoint& checkpoint, at::Device device, at::ScalarType dtype);
+// Writes a safetensors directory that load_decoder reads back, tokenizer.json included; `conversion` becomes
+// mla_conversion.json. Throws ConfigError when `out` exists and is not empty.
+void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, const Json& conversion,
+                  const std::filesystem::path& out);
+
+at::ScalarType parse_dtype(const std::string& name);   // fp32 | bf16 | fp16; ConfigError otherwise
+at::Device parse_device(const std::string& name);      // auto | cpu | cuda; opens the CUDA libraries when asked for
+const char* dtype_name(at::ScalarType dtype);
+
+// A NaN or infinity never becomes a number in a table: throws NumericalError naming `where`.
+void require_finite(const at::Tensor& values, const std::string& where);
+
+}  // namespace mla

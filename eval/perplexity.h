@@ -1,0 +1,45 @@
+// Perplexity and divergence over windows, all stages of a conversion in one pass so that nothing is stored or run twice.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/base/metric.h"
+#include "core/base/run_record.h"
+#include "eval/language_model.h"
+#include "eval/windows.h"
+
+namespace mla {
+
+struct StageModel {
+  std::string stage;  // "original", "partial_rope", "mla"
+  LanguageModel* model = nullptr;
+};
+
+struct StageScore {
+  std::string stage;
+  double perplexity = 0;  // exp(mean over windows of the window's mean NLL over its window-1 predicted tokens)
+  double std_error = 0;   // perplexity * standard error of the mean of the windows' means
+  int64_t windows = 0;
+  std::vector<double> window_nll;  // nats, per window
+  double seconds = 0, cpu_seconds = 0;
+  struct Divergence {          // against the first stage; only for the others
+    double mean = 0, std_error = 0;  // nats per token; std_error over tokens
+    double median = 0, p90 = 0, p99 = 0, maximum = 0;
+    double same_top = 0, same_top_std_error = 0;    // share of tokens with the same most likely token
+    double ppl_ratio = 0, ppl_ratio_std_error = 0;  // perplexity / original's, error from paired windows
+    std::vector<double> window_kld;
+  };
+  std::optional<Divergence> divergence;
+};
+
+struct PerplexityOptions {
+  int64_t batch_windows = 4;
+  SampleSink* sink = nullptr;  // per-window rows, handed over batch by batch
+};
+
+// The first stage is the reference of the divergences. Throws NumericalError (stage and window named), Interrupted.
+std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, const Windows& windows,
+                                      const PerplexityOptions& options);
+std::vector<Metric> to_metrics(const std::vector<StageScore>& scores, const std::string& protocol);
+
+}  // namespace mla
