@@ -12,9 +12,8 @@ struct LayerCache {
   int64_t length() const { return first.defined() ? first.size(1) : 0; }
   // Values kept per token (0 while empty).
   int64_t values_per_token() const { return first.defined() ? first.size(2) + second.size(2) : 0; }
-  // Appends and returns the whole streams so far, [B, length, width].
+  // Appends [B, more, width] to both streams.
   void append(const at::Tensor& more_first, const at::Tensor& more_second);
-  const at::Tensor whole_first() const { return first; }
 
  private:
   at::Tensor first_store_, second_store_;  // grown by doubling; first and second are views of them

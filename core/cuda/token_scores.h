@@ -1,0 +1,30 @@
+// Token scores straight from last hidden states, in vocabulary blocks, without a [tokens, vocabulary] logit tensor.
+// Contract of the operator: plain shapes, a reference that a reader trusts, one implementation per device.
+#pragma once
+#include <ATen/ATen.h>
+
+#include <vector>
+
+namespace mla {
+
+struct StageHidden {
+  at::Tensor hidden;  // [N,D] normed last hidden states
+  at::Tensor head;    // [V,D], same dtype; V is equal in all stages
+};
+
+// N tokens, S stages; stage 0 is the reference p of every divergence. All on the CPU.
+struct TokenScores {
+  at::Tensor nll_nats;  // [S,N] fp64: log(sum_v exp(l_v)) - l_target, with l = hidden head^T
+  at::Tensor kld_nats;  // [S,N] fp64: KL(p || stage), zero in row 0
+  at::Tensor same_top;  // [S,N] bool: the most likely token is p's
+};
+
+// targets [N] int64 in [0,V). Products in the tensors' dtype, exponentials and block sums in fp32 with the row maximum
+// subtracted, blocks joined in fp64. Throws ShapeError.
+TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets);
+
+namespace reference {  // fp64 throughout, all logits at once: for tests
+TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets);
+}
+
+}  // namespace mla

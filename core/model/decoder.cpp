@@ -1,0 +1,78 @@
+#include "core/model/decoder.h"
+
+#include <unordered_set>
+
+#include "core/base/error.h"
+#include "core/model/cpu_kernels.h"
+
+namespace mla {
+
+at::Tensor Decoder::embed(const at::Tensor& ids) const { return at::embedding(embedding, ids.to(device())); }
+
+at::Tensor Decoder::attention_input(int64_t layer, const at::Tensor& residual) const {
+  return rms_norm(residual, layers[static_cast<std::size_t>(layer)].attention_norm, config.rms_norm_eps);
+}
+
+at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& residual, const at::Tensor& normed, LayerCache* cache,
+                                  MlaPath path) const {
+  const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
+  at::Tensor hidden = attention_forward(weights.attention, normed, cache, path).add_(residual);
+  const at::Tensor inner = swiglu(at::linear(rms_norm(hidden, weights.mlp_norm, config.rms_norm_eps), weights.gate_up));
+  return hidden.add_(at::linear(inner, weights.down));
+}
+
+at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath path) const {
+  if (ids.dim() != 2) fail<ShapeError>("decoder", "wanted ids [B,T], got ", ids.sizes());
+  if (cache != nullptr && cache->layers.empty()) cache->layers.resize(layers.size());
+  at::Tensor hidden = embed(ids);
+  for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
+    LayerCache* layer_cache = cache != nullptr ? &cache->layers[static_cast<std::size_t>(layer)] : nullptr;
+    hidden = layer_forward(layer, hidden, attention_input(layer, hidden), layer_cache, path);
+    if (device().is_cpu()) require_finite(hidden, "after layer " + std::to_string(layer));
+  }
+  if (!device().is_cpu()) require_finite(hidden, "after the last layer");
+  return rms_norm(hidden, final_norm, config.rms_norm_eps);
+}
+
+at::Tensor Decoder::logits(const at::Tensor& hidden) const { return at::linear(hidden, head).to(at::kFloat); }
+
+int64_t Decoder::parameters() const {
+  std::unordered_set<const void*> seen;
+  int64_t count = 0;
+  const auto add = [&](const at::Tensor& t) {
+    if (t.defined() && seen.insert(t.const_data_ptr()).second) count += t.numel();
+  };
+  add(embedding), add(final_norm), add(head);
+  for (const DecoderLayer& layer : layers) {
+    for (const at::Tensor* t : {&layer.attention_norm, &layer.mlp_norm, &layer.gate_up, &layer.down}) add(*t);
+    if (const auto* gqa = std::get_if<GqaWeights>(&layer.attention))
+      for (const at::Tensor* t : {&gqa->q, &gqa->k, &gqa->v, &gqa->o}) add(*t);
+    if (const auto* latent = std::get_if<MlaWeights>(&layer.attention))
+      for (const at::Tensor* t : {&latent->q, &latent->q_a, &latent->q_b, &latent->k_rope, &latent->kv_a, &latent->kv_a_norm,
+                                  &latent->kv_b, &latent->o})
+        add(*t);
+    if (const auto* low = std::get_if<LowRankKvWeights>(&layer.attention))
+      for (const at::Tensor* t : {&low->q, &low->k_a, &low->k_b, &low->v_a, &low->v_b, &low->o}) add(*t);
+  }
+  return count;
+}
+
+std::vector<int64_t> Decoder::cache_values_by_layer() const {
+  std::vector<int64_t> values;
+  for (const DecoderLayer& layer : layers) values.push_back(cache_values_per_token(layer.attention));
+  return values;
+}
+
+double Decoder::cache_values_per_token_per_layer() const {
+  double sum = 0;
+  for (const int64_t values : cache_values_by_layer()) sum += static_cast<double>(values);
+  return sum / static_cast<double>(layers.size());
+}
+
+void require_finite(const at::Tensor& values, const std::string& where) {
+  // The sum of a tensor is finite only when every element is (an overflow of the sum itself is an error as well).
+  if (!std::isfinite(values.sum(at::kFloat).item<float>()))
+    fail<NumericalError>("decoder", "wanted finite values ", where, ", got NaN or infinity; try --dtype fp32, or check the checkpoint");
+}
+
+}  // namespace mla

@@ -1,0 +1,42 @@
+#include "eval/windows.h"
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/sha256.h"
+
+namespace mla {
+namespace {
+
+// WikiText-2 as the data root holds it is the tokenised version, whose perplexities are not those of wikitext-2-raw.
+std::string corpus_name(const std::filesystem::path& text) {
+  const std::string folder = text.parent_path().filename().string(), stem = text.stem().string();
+  if (folder == "wikitext-2") return "wikitext2-tok-" + stem;
+  return stem;
+}
+
+}  // namespace
+
+Windows chunk_text(const std::filesystem::path& text, const Tokenizer& tokenizer, const WindowOptions& options) {
+  if (options.window < 2) fail<ConfigError>("windows", "wanted --window of at least 2 tokens, got ", options.window);
+  const std::string content = read_text_file(text);
+  const std::vector<int32_t> ids = tokenizer.encode(content);
+  const auto tokens = static_cast<int64_t>(ids.size());
+  const int64_t whole = tokens / options.window;
+  if (whole == 0)
+    fail<ConfigError>("windows", "wanted at least one window of ", options.window, " tokens in ", text.string(), ", got ", tokens,
+                      " tokens; use a longer text or a smaller --window");
+  const int64_t count = options.max_windows > 0 ? std::min(options.max_windows, whole) : whole;
+
+  Windows windows;
+  windows.ids = at::tensor(std::vector<int64_t>(ids.begin(), ids.begin() + count * options.window), at::kLong)
+                    .view({count, options.window});
+  windows.protocol = "hf-chunk/" + std::to_string(options.window) + (count < whole ? "/first" + std::to_string(count) : "");
+  windows.corpus = corpus_name(text);
+  windows.sha256 = sha256_hex(content);
+  windows.text_tokens = tokens;
+  return windows;
+}
+
+}  // namespace mla
