@@ -1,0 +1,135 @@
+#include "core/checkpoint/checkpoint.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "core/base/error.h"
+#include "core/checkpoint/dequantize.h"
+#include "core/checkpoint/safetensors_file.h"
+
+namespace mla {
+namespace {
+
+void require_finite_tensor(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& path) {
+  if (std::isfinite(tensor.sum(at::kFloat).item<float>())) return;
+  const int64_t bad = tensor.numel() - at::isfinite(tensor).sum().item<int64_t>();
+  if (bad > 0) fail<CheckpointError>("checkpoint", path.string(), ": tensor ", name, " holds ", bad, " NaN or infinite values");
+}
+
+// model.layers.3.self_attn.q_proj.weight -> blk.3.attn_q.weight; empty when GGUF has no such tensor.
+std::string gguf_name(const std::string& name) {
+  static const std::map<std::string, std::string> whole{{"model.embed_tokens.weight", "token_embd.weight"},
+                                                        {"model.norm.weight", "output_norm.weight"},
+                                                        {"lm_head.weight", "output.weight"}};
+  static const std::map<std::string, std::string> parts{
+      {"self_attn.q_proj.weight", "attn_q.weight"}, {"self_attn.k_proj.weight", "attn_k.weight"},
+      {"self_attn.v_proj.weight", "attn_v.weight"}, {"self_attn.o_proj.weight", "attn_output.weight"},
+      {"mlp.gate_proj.weight", "ffn_gate.weight"},  {"mlp.up_proj.weight", "ffn_up.weight"},
+      {"mlp.down_proj.weight", "ffn_down.weight"},  {"input_layernorm.weight", "attn_norm.weight"},
+      {"post_attention_layernorm.weight", "ffn_norm.weight"}};
+  if (const auto found = whole.find(name); found != whole.end()) return found->second;
+  constexpr std::string_view prefix = "model.layers.";
+  if (name.rfind(prefix, 0) != 0) return {};
+  const std::size_t dot = name.find('.', prefix.size());
+  if (dot == std::string::npos) return {};
+  const auto part = parts.find(name.substr(dot + 1));
+  return part == parts.end() ? std::string() : "blk." + name.substr(prefix.size(), dot - prefix.size()) + '.' + part->second;
+}
+
+class GgufCheckpoint : public Checkpoint {
+ public:
+  explicit GgufCheckpoint(const std::filesystem::path& path) : file_(path), config_(config_from_gguf(file_)) {}
+  const ModelConfig& config() const override { return config_; }
+  bool has(const std::string& name) const override { return file_.find(gguf_name(name)) != nullptr; }
+  const std::filesystem::path& path() const override { return file_.file().path(); }
+
+  at::Tensor load(const std::string& name, at::ScalarType dtype) const override {
+    const GgufTensor* tensor = file_.find(gguf_name(name));
+    if (tensor == nullptr) fail<CheckpointError>("checkpoint", path().string(), ": tensor ", name, " (", gguf_name(name), ") is missing");
+    at::Tensor values = at::empty(tensor->shape, at::kFloat);
+    float* out = values.data_ptr<float>();
+    const GgufBlock block = block_of(tensor->type);
+    at::parallel_for(0, tensor->elements() / block.elements, 4096, [&](int64_t begin, int64_t end) {
+      dequantize(tensor->type, tensor->bytes.subspan(static_cast<std::size_t>(begin * block.bytes), static_cast<std::size_t>((end - begin) * block.bytes)),
+                 (end - begin) * block.elements, out + begin * block.elements);
+    });
+    file_.file().release(tensor->offset, tensor->bytes.size());
+    require_finite_tensor(values, name, path());
+    if (name.find(".q_proj.") != std::string::npos) values = unpermute(values, config_.num_heads);
+    if (name.find(".k_proj.") != std::string::npos) values = unpermute(values, config_.num_kv_heads);
+    return values.to(dtype);
+  }
+
+ private:
+  // llama.cpp stores a head's rows interleaved: row 2i is rotary row i, row 2i+1 is rotary row i + h/2.
+  static at::Tensor unpermute(const at::Tensor& weight, int64_t heads) {
+    const int64_t half = weight.size(0) / heads / 2;
+    return weight.view({heads, half, 2, weight.size(1)}).transpose(1, 2).reshape(weight.sizes()).contiguous();
+  }
+  GgufFile file_;
+  ModelConfig config_;
+};
+
+class DirectoryCheckpoint : public Checkpoint {
+ public:
+  explicit DirectoryCheckpoint(const std::filesystem::path& path)
+      : path_(path), config_(config_from_hf(read_json_file(path / "config.json"), (path / "config.json").string())) {
+    if (config_.mla && !std::filesystem::exists(path / "mla_conversion.json"))
+      fail<CheckpointError>("checkpoint", path.string(), " is incomplete: mla_conversion.json, which is written last, is missing; convert again");
+    const std::filesystem::path index = path / "model.safetensors.index.json";
+    if (!std::filesystem::exists(index)) {
+      add_file("model.safetensors");
+      return;
+    }
+    const Json map = read_json_file(index).value("weight_map", Json());
+    if (!map.is_object()) fail<CheckpointError>("checkpoint", index.string(), ": wanted a weight_map object");
+    for (const auto& item : map.items()) {
+      if (!item.value().is_string()) fail<CheckpointError>("checkpoint", index.string(), ": wanted file names in weight_map");
+      const std::string name = item.value();
+      if (name.empty() || name.find('/') != std::string::npos || name.front() == '.')
+        fail<CheckpointError>("checkpoint", index.string(), ": wanted a file of this folder for ", item.key(), ", got ", name);
+      if (!files_.count(name)) add_file(name);
+      if (!owner_.count(item.key())) fail<CheckpointError>("checkpoint", index.string(), ": ", name, " holds no tensor ", item.key());
+    }
+  }
+  const ModelConfig& config() const override { return config_; }
+  bool has(const std::string& name) const override { return owner_.count(name) > 0; }
+  const std::filesystem::path& path() const override { return path_; }
+
+  at::Tensor load(const std::string& name, at::ScalarType dtype) const override {
+    const auto found = owner_.find(name);
+    if (found == owner_.end()) fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", name, " is missing");
+    const SafeTensor& tensor = found->second->tensors().at(name);
+    static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
+                                                          {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
+    at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
+    if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
+    require_finite_tensor(raw, name, path_);
+    return raw.to(dtype);
+  }
+
+ private:
+  void add_file(const std::string& name) {
+    const auto file = std::make_shared<SafetensorsFile>(path_ / name);
+    files_[name] = file;
+    for (const auto& [tensor, entry] : file->tensors()) owner_[tensor] = file;
+  }
+  std::filesystem::path path_;
+  ModelConfig config_;
+  std::map<std::string, std::shared_ptr<SafetensorsFile>> files_;
+  std::map<std::string, std::shared_ptr<SafetensorsFile>> owner_;
+};
+
+}  // namespace
+
+std::shared_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path))
+    fail<CheckpointError>("checkpoint", "no such file or folder: ", path.string(), "; wanted a GGUF file or a folder with config.json");
+  if (std::filesystem::is_directory(path)) return std::make_shared<DirectoryCheckpoint>(path);
+  return std::make_shared<GgufCheckpoint>(path);
+}
+
+}  // namespace mla

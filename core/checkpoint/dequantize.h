@@ -1,0 +1,21 @@
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "core/checkpoint/gguf_file.h"
+
+namespace mla {
+
+struct GgufBlock {
+  int64_t elements;  // per block
+  int64_t bytes;
+};
+GgufBlock block_of(GgufType type);
+
+// `elements` values to fp32, bit-equal to the `gguf` package's dequantisation. in.size() must be elements / block * bytes.
+void dequantize(GgufType type, std::span<const std::byte> in, int64_t elements, float* out);
+
+// IEEE half to fp32, subnormals and infinities included.
+float half_to_float(uint16_t bits);
+
+}  // namespace mla

@@ -1,0 +1,116 @@
+#include "experiments/run_options.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/names.h"
+#include "methods/parts.h"
+
+namespace mla {
+namespace {
+
+std::string flag_of(const std::string& option) {
+  std::string flag = "--" + option;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+// 4 -> 4, 0.5 -> 0.5, true -> true, anything else is text.
+Json typed(const std::string& text) {
+  const Json parsed = Json::parse(text, nullptr, false);
+  return parsed.is_number() || parsed.is_boolean() ? parsed : Json(text);
+}
+
+std::string owners_of(const std::string& option) {
+  std::vector<std::string> owners;
+  for (const RecipeEntry* entry : recipes())
+    for (const OptionHelp& help : entry->options)
+      if (option == help.name) owners.push_back(entry->name);
+  return join(owners);
+}
+
+}  // namespace
+
+void add_model_flags(CLI::App& command, ModelFlags& flags, bool required) {
+  command.add_option("--model,--model-path,-M", flags.model, "GGUF file, or directory with config.json and safetensors")
+      ->required(required);
+  command.add_option("--dtype", flags.dtype, "Weights and activations: fp32, bf16 or fp16 [fp32]");
+  command.add_option("--device", flags.device, "auto, cpu or cuda [auto]");
+  command.add_option("--threads", flags.threads, "CPU threads; part of a run's identity [all cores]")->check(CLI::Range(0, 4096));
+  command.add_option("--data-root", flags.data_root, "Folder of the named texts [$MLAFORGE_DATA, else ../shared/data]");
+}
+
+void add_method_flags(CLI::App& command, MethodFlags& flags, bool required) {
+  command.add_option("--method", flags.method, "Recipe, one of `mlaforge methods`")->required(required);
+  for (const RecipeEntry* entry : recipes()) {
+    for (const OptionHelp& help : entry->options) {
+      const std::string name = help.name, flag = flag_of(name);
+      if (command.get_option_no_throw(flag) != nullptr) continue;
+      const auto keep = [&flags, name](const std::string& text) { flags.given[name] = text; };
+      command.add_option_function<std::string>(flag, keep, std::string(help.meaning) + " [" + help.fallback + "]")
+          ->group("Options of " + owners_of(name));
+    }
+  }
+}
+
+Json method_options(const MethodFlags& flags) {
+  const RecipeEntry& recipe = find_recipe(flags.method);
+  Json options = Json::object();
+  for (const auto& [name, text] : flags.given) {
+    const auto known = [&name = name](const OptionHelp& help) { return name == help.name; };
+    if (std::none_of(recipe.options.begin(), recipe.options.end(), known))
+      fail<UsageError>("methods", "method '", flags.method, "' has no option ", flag_of(name), "; it belongs to ", owners_of(name));
+    options[name] = typed(text);
+  }
+  return options;
+}
+
+void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
+  const std::string group = "Calibration";
+  command.add_option("--calibration-ids", flags.ids, "JSON file with the token ids of the samples")->group(group);
+  command.add_option("--cal-dataset", flags.dataset, "Text to draw samples from: a file, or wikitext2-tok")->group(group);
+  command.add_option("--cal-nsamples", flags.samples.samples, "Samples to draw [128]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--seed", flags.samples.seed, "Seed of the draw [42]")->group(group);
+  command.add_flag("--no-stats-cache", flags.no_cache, "Measure the statistics even where the cache holds them")->group(group);
+}
+
+void require_calibration(const CalibrationFlags& flags) {
+  if (flags.ids.empty() == flags.dataset.empty())
+    fail<UsageError>("calibration", "wanted either --calibration-ids FILE.json or --cal-dataset TEXT, got ",
+                     flags.ids.empty() ? "neither" : "both");
+}
+
+void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
+  const std::string group = "Evaluation";
+  command.add_option("--corpus", flags.corpus, "Text to score: a file, or wikitext2-tok")->required()->group(group);
+  command.add_option("--window", flags.windows.window, "Tokens per window [2048]")->check(CLI::Range(2, 1 << 20))->group(group);
+  command.add_option("--max-windows", flags.windows.max_windows, "Score the first N windows; part of the protocol's name [all]")
+      ->check(CLI::NonNegativeNumber)->group(group);
+  command.add_option("--limit,-L", flags.limit, "Ad hoc cut to N windows, which keeps the row out of tables [none]")
+      ->check(CLI::NonNegativeNumber)->group(group);
+}
+
+void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices) {
+  command.add_option("--format,-o", format, join(choices, " | ") + " [" + format + "]")->check(CLI::IsMember(choices));
+}
+
+std::string shell_line(const std::vector<std::string>& argv) {
+  std::string line;
+  for (const std::string& word : argv) {
+    const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                                               "_-./=,:+@%") == std::string::npos;
+    if (!line.empty()) line += ' ';
+    if (plain) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
+}  // namespace mla

@@ -1,0 +1,51 @@
+// The flags that several commands share: one struct and one add_* call per concern.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/base/json.h"
+#include "core/calibration/samples.h"
+#include "eval/windows.h"
+
+namespace mla {
+
+struct ModelFlags {
+  std::string model, data_root;
+  std::string dtype = "fp32", device = "auto";
+  int threads = 0;  // 0: LibTorch's choice
+};
+void add_model_flags(CLI::App& command, ModelFlags& flags, bool required = true);
+
+// One flag per option of any recipe; what the chosen recipe does not know is refused by method_options().
+struct MethodFlags {
+  std::string method;
+  std::map<std::string, std::string> given;  // option name of the recipe -> text
+};
+void add_method_flags(CLI::App& command, MethodFlags& flags, bool required = true);
+// The recipe's options as JSON. Throws ConfigError for an unknown method, UsageError naming the method for a foreign flag.
+Json method_options(const MethodFlags& flags);
+
+struct CalibrationFlags {
+  std::string ids, dataset;  // --calibration-ids wins; exactly one is wanted
+  SampleOptions samples;
+  bool no_cache = false;
+};
+void add_calibration_flags(CLI::App& command, CalibrationFlags& flags);
+void require_calibration(const CalibrationFlags& flags);  // UsageError when none or both are given
+
+struct CorpusFlags {
+  std::string corpus;
+  WindowOptions windows;
+  int64_t limit = 0;  // ad hoc: cuts the windows after the protocol is named
+};
+void add_corpus_flags(CLI::App& command, CorpusFlags& flags);
+
+// "--format" with its choices.
+void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices);
+
+// The command line as a shell would take it again.
+std::string shell_line(const std::vector<std::string>& argv);
+
+}  // namespace mla
