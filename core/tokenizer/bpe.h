@@ -1,0 +1,27 @@
+// Byte-pair merges of one piece by rank, with a heap: n log n in the piece's length.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace mla {
+
+struct Merge {
+  int32_t rank;
+  int32_t result;
+};
+
+struct BpeTable {
+  std::array<int32_t, 256> byte_ids{};          // id of each single byte
+  std::unordered_map<uint64_t, Merge> merges;   // key: left id << 32 | right id
+  static uint64_t key(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  }
+};
+
+// Appends the ids of `piece` (raw bytes) to `out`.
+void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out);
+
+}  // namespace mla
