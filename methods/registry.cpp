@@ -1,0 +1,24 @@
+#include "methods/registry.h"
+
+#include "core/base/error.h"
+#include "core/base/names.h"
+
+namespace mla {
+
+StatKinds Recipe::needs() const { return splitter->needs() | factorizer->needs(); }
+
+const std::vector<const RecipeEntry*>& recipes() {
+  static const std::vector<const RecipeEntry*> table{&mha2mla, &transmla};
+  return table;
+}
+
+const RecipeEntry& find_recipe(const std::string& name) {
+  std::vector<std::string> known;
+  for (const RecipeEntry* entry : recipes()) {
+    if (name == entry->name) return *entry;
+    known.emplace_back(entry->name);
+  }
+  fail<ConfigError>("methods", "unknown method '", name, "'", known_names_hint(name, known));
+}
+
+}  // namespace mla

@@ -1,0 +1,7 @@
+#pragma once
+#include "methods/parts.h"
+
+namespace mla {
+extern const RecipeEntry mha2mla;
+extern const RecipeEntry transmla;
+}  // namespace mla

@@ -1,0 +1,92 @@
+#include "methods/splitters/rorope.h"
+
+#include "core/base/error.h"
+
+namespace mla {
+namespace {
+
+class Rorope : public Splitter {
+ public:
+  explicit Rorope(const RoropeOptions& options) : options_(options) {}
+  StatKinds needs() const override { return {.input_moments = true}; }
+
+  // Components of group i are ordered (collapse, KV head, frequency / collapse), as the original orders them.
+  SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {
+    const int64_t fold = options_.freqfold, collapse = options_.collapse, half = layer.head_dim / 2, groups = half / fold;
+    const int64_t kept = fold / collapse, components = layer.kv_heads * fold, width = layer.kv_heads * layer.head_dim;
+    const at::Tensor second = project_moment(layer.k, stats.input.second);  // [G*h, G*h]
+
+    at::Tensor rotation = at::zeros({2, groups, components, width}, at::kDouble);  // rows of T by half, group, component
+    SplitLayer split;
+    for (int64_t i = 0; i < groups; ++i) {
+      const at::Tensor real = component_rows(layer, i), imaginary = real + half;
+      at::Tensor gram = second.index_select(0, real).index_select(1, real) + second.index_select(0, imaginary).index_select(1, imaginary);
+      gram = gram + at::eye(components, at::kDouble) * (options_.damping * gram.diagonal().mean());
+      const auto [values, vectors] = at::linalg_eigh(gram);
+      const at::Tensor basis = vectors.flip(1).t();  // rows: principal directions, descending
+      rotation[0][i].index_copy_(1, real, basis);
+      rotation[1][i].index_copy_(1, imaginary, basis);
+      const at::Tensor descending = values.flip(0).contiguous();
+      split.energies.insert(split.energies.end(), descending.const_data_ptr<double>(), descending.const_data_ptr<double>() + components);
+    }
+    const int64_t pairs = groups * kept;
+    const at::Tensor rope_map = rotation.narrow(2, 0, kept).reshape({2 * pairs, width});  // pair p: rows p and p + pairs
+    const at::Tensor free_map = rotation.narrow(2, kept, components - kept).reshape({2 * groups * (components - kept), width});
+    const at::Tensor frequency = at::arange(0, half, collapse, at::kLong);
+    fill(split, layer, rope_map, free_map);
+    split.rope.inv_freq = layer.rope.inv_freq.index_select(1, frequency);
+    split.rope.attention_factor = layer.rope.attention_factor;
+    return split;
+  }
+
+ private:
+  // Rows of W_k that hold the real parts of group i's components.
+  at::Tensor component_rows(const GqaWeights& layer, int64_t i) const {
+    std::vector<int64_t> rows;
+    for (int64_t c = 0; c < options_.collapse; ++c)
+      for (int64_t g = 0; g < layer.kv_heads; ++g)
+        for (int64_t f = 0; f < options_.freqfold / options_.collapse; ++f)
+          rows.push_back(g * layer.head_dim + i * options_.freqfold + f * options_.collapse + c);
+    return at::tensor(rows, at::kLong);
+  }
+
+  static void fill(SplitLayer& split, const GqaWeights& layer, const at::Tensor& rope_map, const at::Tensor& free_map) {
+    const int64_t h = layer.head_dim, share = layer.heads / layer.kv_heads;
+    const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
+    split.k_rope = rope_map.matmul(k);
+    split.k_free = free_map.matmul(k);
+    std::vector<at::Tensor> q_rope, basis, k_up;
+    for (int64_t head = 0; head < layer.heads; ++head) {
+      const at::Tensor block = rope_map.narrow(1, head / share * h, h);  // [d_R, h]
+      q_rope.push_back(block.matmul(q.narrow(0, head * h, h)));
+      at::Tensor rows = at::zeros({h + block.size(0), layer.heads * h}, at::kDouble);
+      rows.narrow(1, head * h, h).copy_(at::cat({at::eye(h, at::kDouble), block}));
+      basis.push_back(rows);
+    }
+    for (int64_t g = 0; g < layer.kv_heads; ++g) k_up.push_back(free_map.narrow(1, g * h, h).t());
+    split.q_rope = at::cat(q_rope);
+    split.q_nope = q;
+    split.q_basis = at::cat(basis);
+    split.q_source = q;
+    split.k_up = at::cat(k_up);
+    split.v = layer.v.to(at::kCPU, at::kDouble);
+    split.o = layer.o;
+    split.heads = layer.heads;
+    split.groups = layer.kv_heads;
+    split.nope_dim = split.v_dim = h;
+    split.scale = layer.scale;
+  }
+
+  RoropeOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Splitter> make_rorope(const RoropeOptions& options, int64_t head_dim) {
+  if (head_dim / 2 % options.freqfold != 0 || options.freqfold % options.collapse != 0)
+    fail<ConfigError>("transmla", "wanted freqfold to divide head_dim/2 = ", head_dim / 2, " and to be a multiple of collapse = ",
+                      options.collapse, ", got freqfold ", options.freqfold);
+  return std::make_unique<Rorope>(options);
+}
+
+}  // namespace mla
