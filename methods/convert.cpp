@@ -23,7 +23,7 @@ at::Tensor joined_queries(const SplitLayer& split) {
 void compress_queries(MlaWeights& weights, const SplitLayer& split, const LayerStats& stats, int64_t rank, at::ScalarType dtype) {
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
   const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
-  weights.q = {};
+  weights.q = at::Tensor();
   weights.q_a = basis.t().matmul(split.q_source).to(dtype).contiguous();
   weights.q_b = split.q_basis.matmul(basis).to(dtype).contiguous();
 }
