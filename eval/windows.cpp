@@ -7,17 +7,6 @@
 #include "core/base/sha256.h"
 
 namespace mla {
-namespace {
-
-// WikiText-2 as the data root holds it is the tokenised version, whose perplexities are not those of wikitext-2-raw.
-std::string corpus_name(const std::filesystem::path& text) {
-  const std::string folder = text.parent_path().filename().string(), stem = text.stem().string();
-  if (folder == "wikitext-2") return "wikitext2-tok-" + stem;
-  return stem;
-}
-
-}  // namespace
-
 Windows chunk_text(const std::filesystem::path& text, const Tokenizer& tokenizer, const WindowOptions& options) {
   if (options.window < 2) fail<ConfigError>("windows", "wanted --window of at least 2 tokens, got ", options.window);
   const std::string content = read_text_file(text);
@@ -33,7 +22,7 @@ Windows chunk_text(const std::filesystem::path& text, const Tokenizer& tokenizer
   windows.ids = at::tensor(std::vector<int64_t>(ids.begin(), ids.begin() + count * options.window), at::kLong)
                     .view({count, options.window});
   windows.protocol = "hf-chunk/" + std::to_string(options.window) + (count < whole ? "/first" + std::to_string(count) : "");
-  windows.corpus = corpus_name(text);
+  windows.corpus = text.stem().string();
   windows.sha256 = sha256_hex(content);
   windows.text_tokens = tokens;
   return windows;

@@ -16,7 +16,7 @@ struct WindowOptions {
 struct Windows {
   at::Tensor ids;        // [N, window] int64
   std::string protocol;  // "hf-chunk/512/first16" or "hf-chunk/512"
-  std::string corpus;    // file stem, "wikitext2-tok" for the data root's file
+  std::string corpus;    // file stem; callers that know a better name set it
   std::string sha256;    // of the text
   int64_t text_tokens = 0;
 };

@@ -5,6 +5,9 @@
 #include <cstdlib>
 
 #include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/names.h"
+#include "core/base/sha256.h"
 #include "experiments/build_info.h"
 
 namespace mla {
@@ -14,6 +17,49 @@ namespace {
 bool writable(const fs::path& path) { return access(path.c_str(), W_OK) == 0; }
 
 fs::path parent_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+const Json& manifest() {
+  static const Json parsed = Json::parse(manifest_text());
+  return parsed;
+}
+
+// Folders that may hold a text of the manifest, in the order in which they are tried.
+std::vector<fs::path> folders_of(const Json& entry, const std::string& root_given) {
+  std::vector<fs::path> folders;
+  if (entry.at("where") == "cache") {
+    if (const char* cache = std::getenv("MLAFORGE_CACHE"); cache != nullptr && *cache != '\0') folders.emplace_back(cache);
+    folders.push_back(fs::path(build_info().source_dir) / ".cache");
+  } else if (const fs::path root = data_root(root_given); !root.empty()) {
+    folders.push_back(root);
+  }
+  return folders;
+}
+
+// The manifest's name of a file with this content, else the file's stem.
+std::string name_by_content(const fs::path& path) {
+  const std::string found = sha256_of_file(path);
+  for (const Json& entry : manifest().at("texts"))
+    for (const char* half : {"corpus", "calibration"})
+      if (entry.at(half).at("sha256") == found) return entry.at("name");
+  return path.stem().string();
+}
+
+Text named_text(const Json& entry, TextRole role, const std::string& root_given) {
+  const std::string name = entry.at("name");
+  const Json& half = entry.at(role == TextRole::corpus ? "corpus" : "calibration");
+  std::string tried;
+  std::error_code ignored;
+  for (const fs::path& folder : folders_of(entry, root_given)) {
+    const fs::path path = folder / half.at("file").get<std::string>();
+    tried += (tried.empty() ? "" : ", ") + path.string();
+    if (!fs::is_regular_file(path, ignored)) continue;
+    const std::string found = sha256_of_file(path), wanted = half.at("sha256");
+    if (found == wanted) return {path, name, std::nullopt};
+    return {path, name, "text " + name + " has sha256 " + found.substr(0, 12) + ", the manifest says " + wanted.substr(0, 12)};
+  }
+  fail<CheckpointError>("data", "text '", name, "' is not there; looked for ", tried.empty() ? "a data root, of which there is none" : tried,
+                        "; ", entry.at("how").get<std::string>());
+}
 
 }  // namespace
 
@@ -28,18 +74,18 @@ fs::path data_root(const std::string& given) {
   return {};
 }
 
-fs::path find_text(const std::string& name, TextRole role, const std::string& root_given) {
+std::vector<std::string> text_names() {
+  std::vector<std::string> names;
+  for (const Json& entry : manifest().at("texts")) names.push_back(entry.at("name"));
+  return names;
+}
+
+Text find_text(const std::string& name, TextRole role, const std::string& root_given) {
   std::error_code ignored;
-  if (fs::is_regular_file(name, ignored)) return name;
-  if (name != "wikitext2-tok")
-    fail<CheckpointError>("data", "wanted a text file, got '", name,
-                          "', which is not there; give a path, or the name wikitext2-tok");
-  const fs::path root = data_root(root_given);
-  if (root.empty()) fail<ConfigError>("data", "'", name, "' needs a data folder; set --data-root or MLAFORGE_DATA, or give a file");
-  const fs::path text = root / "wikitext-2" / (role == TextRole::corpus ? "test.txt" : "valid.txt");
-  if (!fs::is_regular_file(text, ignored))
-    fail<CheckpointError>("data", "'", name, "' is not in the data folder: ", text.string(), " is missing; set --data-root or MLAFORGE_DATA");
-  return text;
+  if (fs::is_regular_file(name, ignored)) return {name, name_by_content(name), std::nullopt};
+  for (const Json& entry : manifest().at("texts"))
+    if (entry.at("name") == name) return named_text(entry, role, root_given);
+  fail<CheckpointError>("data", "wanted a text file or a named text, got '", name, "', which is no file", known_names_hint(name, text_names()));
 }
 
 fs::path find_model(const std::string& name) {

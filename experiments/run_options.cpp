@@ -9,12 +9,6 @@
 namespace mla {
 namespace {
 
-std::string flag_of(const std::string& option) {
-  std::string flag = "--" + option;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
-}
-
 // 4 -> 4, 0.5 -> 0.5, true -> true, anything else is text.
 Json typed(const std::string& text) {
   const Json parsed = Json::parse(text, nullptr, false);
@@ -30,6 +24,12 @@ std::string owners_of(const std::string& option) {
 }
 
 }  // namespace
+
+std::string flag_of(const std::string& option) {
+  std::string flag = "--" + option;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
 
 void add_model_flags(CLI::App& command, ModelFlags& flags, bool required) {
   command.add_option("--model,--model-path,-M", flags.model, "GGUF file, or directory with config.json and safetensors")
@@ -68,7 +68,7 @@ Json method_options(const MethodFlags& flags) {
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   const std::string group = "Calibration";
   command.add_option("--calibration-ids", flags.ids, "JSON file with the token ids of the samples")->group(group);
-  command.add_option("--cal-dataset", flags.dataset, "Text to draw samples from: a file, or wikitext2-tok")->group(group);
+  command.add_option("--cal-dataset", flags.dataset, "Text to draw samples from: a file, or one of the named texts")->group(group);
   command.add_option("--cal-nsamples", flags.samples.samples, "Samples to draw [128]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
@@ -76,15 +76,15 @@ void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command.add_flag("--no-stats-cache", flags.no_cache, "Measure the statistics even where the cache holds them")->group(group);
 }
 
-void require_calibration(const CalibrationFlags& flags) {
+void require_calibration(const CalibrationFlags& flags, const std::string& method) {
   if (flags.ids.empty() == flags.dataset.empty())
-    fail<UsageError>("calibration", "wanted either --calibration-ids FILE.json or --cal-dataset TEXT, got ",
+    fail<UsageError>("calibration", "method '", method, "' wants either --calibration-ids FILE.json or --cal-dataset TEXT, got ",
                      flags.ids.empty() ? "neither" : "both");
 }
 
 void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
   const std::string group = "Evaluation";
-  command.add_option("--corpus", flags.corpus, "Text to score: a file, or wikitext2-tok")->required()->group(group);
+  command.add_option("--corpus", flags.corpus, "Text to score: a file, or one of the named texts (wikitext2-tok, debian-policy, debian-faq)")->required()->group(group);
   command.add_option("--window", flags.windows.window, "Tokens per window [2048]")->check(CLI::Range(2, 1 << 20))->group(group);
   command.add_option("--max-windows", flags.windows.max_windows, "Score the first N windows; part of the protocol's name [all]")
       ->check(CLI::NonNegativeNumber)->group(group);
@@ -93,7 +93,7 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
 }
 
 void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices) {
-  command.add_option("--format,-o", format, join(choices, " | ") + " [" + format + "]")->check(CLI::IsMember(choices));
+  command.add_option("--format", format, join(choices, " | ") + " [" + format + "]")->check(CLI::IsMember(choices));
 }
 
 std::string shell_line(const std::vector<std::string>& argv) {

@@ -33,7 +33,8 @@ struct CalibrationFlags {
   bool no_cache = false;
 };
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags);
-void require_calibration(const CalibrationFlags& flags);  // UsageError when none or both are given
+// For a recipe that needs statistics: UsageError when none or both sources are given.
+void require_calibration(const CalibrationFlags& flags, const std::string& method);
 
 struct CorpusFlags {
   std::string corpus;
@@ -41,6 +42,9 @@ struct CorpusFlags {
   int64_t limit = 0;  // ad hoc: cuts the windows after the protocol is named
 };
 void add_corpus_flags(CLI::App& command, CorpusFlags& flags);
+
+// "kv_lora_rank" -> "--kv-lora-rank"
+std::string flag_of(const std::string& option);
 
 // "--format" with its choices.
 void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices);

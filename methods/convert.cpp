@@ -15,7 +15,7 @@ const GqaWeights& gqa_of(const Decoder& decoder, std::size_t layer) {
 
 // Queries per head [n; d_R] from the split's own rows.  [H*(n+d_R), D]
 at::Tensor joined_queries(const SplitLayer& split) {
-  const at::Tensor nope = split.q_nope.view({split.heads, split.nope_dim, -1});
+  const at::Tensor nope = split.q_nope.view({split.heads, split.nope_dim, split.q_nope.size(1)});
   return at::cat({nope, split.q_rope.view({split.heads, split.rope.dims(), nope.size(2)})}, 1).flatten(0, 1);
 }
 
@@ -75,34 +75,40 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   const at::ScalarType dtype = original.dtype();
   const StatKinds first{.input_moments = recipe.splitter->needs().input_moments || recipe.factorizer->needs().input_moments,
                         .pair_norms = recipe.needs().pair_norms};
-  CalibrationStats stats(layers);
+  CalibrationStats stats(layers);  // of the original model
   if (first.input_moments || first.pair_norms) stats = collect(original, first, "original");
 
+  // Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
+  const auto split_of = [&](std::size_t layer) {
+    throw_if_interrupted();
+    return recipe.splitter->split(gqa_of(original, layer), stats[layer]);
+  };
   Conversion result;
   result.partial_rope = original;
-  std::vector<SplitLayer> splits;
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    throw_if_interrupted();
-    splits.push_back(recipe.splitter->split(gqa_of(original, layer), stats[layer]));
-    result.partial_rope->layers[layer].attention = assemble(splits[layer], identity_spectrum(splits[layer]), 0, dtype);
+    const SplitLayer split = split_of(layer);
+    result.partial_rope->layers[layer].attention = assemble(split, identity_spectrum(split), 0, dtype);
   }
+  CalibrationStats second_pass;
   if (recipe.factorizer->needs().prefix_moments)
-    stats = collect(*result.partial_rope, {.prefix_moments = true}, "partial_rope " + recipe.options.dump());
+    second_pass = collect(*result.partial_rope, {.prefix_moments = true}, "partial_rope " + recipe.splitter->state().dump());
+  const CalibrationStats& factor_stats = second_pass.empty() ? stats : second_pass;
 
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    throw_if_interrupted();
-    spectra.push_back(recipe.factorizer->factorize(splits[layer], stats[layer]));
+    spectra.push_back(recipe.factorizer->factorize(split_of(layer), factor_stats[layer]));
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    MlaWeights weights = assemble(splits[layer], spectra[layer], result.ranks[layer], dtype);
-    if (recipe.q_lora_rank) compress_queries(weights, splits[layer], stats[layer], *recipe.q_lora_rank, dtype);
+    const SplitLayer split = split_of(layer);
+    MlaWeights weights = assemble(split, spectra[layer], result.ranks[layer], dtype);
+    if (recipe.q_lora_rank) compress_queries(weights, split, factor_stats[layer], *recipe.q_lora_rank, dtype);
     for (const at::Tensor* t : {&weights.kv_a, &weights.kv_b, &weights.k_rope}) require_finite(*t, "in the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = AttentionWeights(weights);
+    spectra[layer] = {};
     if (recipe.healer) recipe.healer->heal({original, result.converted}, static_cast<int64_t>(layer));
   }
   if (!original.device().is_cpu())

@@ -43,6 +43,8 @@ class Splitter {
   virtual ~Splitter() = default;
   virtual SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const = 0;
   virtual StatKinds needs() const = 0;
+  // What names its result beside model and statistics: statistics of the split model are cached under it.
+  virtual Json state() const = 0;
 };
 
 class Factorizer {

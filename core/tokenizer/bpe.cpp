@@ -21,11 +21,16 @@ struct Candidate {
 }  // namespace
 
 void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out) {
-  const auto count = static_cast<int32_t>(piece.size());
-  std::vector<Symbol> symbols(piece.size());
-  for (int32_t i = 0; i < count; ++i)
-    symbols[static_cast<std::size_t>(i)] = {table.byte_ids[static_cast<uint8_t>(piece[static_cast<std::size_t>(i)])], i - 1,
-                                            i + 1 < count ? i + 1 : -1};
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (const char byte : piece) {
+    const auto position = static_cast<int32_t>(symbols.size());
+    const int32_t id = table.byte_ids[static_cast<uint8_t>(byte)];
+    if (id >= 0) symbols.push_back({id, position - 1, position + 1});
+  }
+  if (symbols.empty()) return;
+  symbols.back().next = -1;
+  const auto count = static_cast<int32_t>(symbols.size());
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap;
   const auto at = [&](int32_t position) -> Symbol& { return symbols[static_cast<std::size_t>(position)]; };
   const auto offer = [&](int32_t left) {

@@ -14,14 +14,14 @@ struct Merge {
 };
 
 struct BpeTable {
-  std::array<int32_t, 256> byte_ids{};          // id of each single byte
+  std::array<int32_t, 256> byte_ids{};          // id of each single byte; -1 where the vocabulary has none
   std::unordered_map<uint64_t, Merge> merges;   // key: left id << 32 | right id
   static uint64_t key(int32_t left, int32_t right) {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
 };
 
-// Appends the ids of `piece` (raw bytes) to `out`.
+// Appends the ids of `piece` (raw bytes) to `out`. Bytes without an id are left out before merging, as the tokenizers library does.
 void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out);
 
 }  // namespace mla

@@ -32,7 +32,7 @@ class Tokenizer {
  public:
   // A GGUF file, a tokenizer.json, or a folder that holds one. Throws CheckpointError naming file and field.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& model);
-  // Throws CheckpointError: a merge whose parts or result are not in the vocabulary, an id twice, a byte without a token.
+  // Throws CheckpointError: a merge whose parts or result are not in the vocabulary, a token twice.
   Tokenizer(TokenizerData data, const std::string& where);
 
   // Adds no special tokens. Ill-formed UTF-8 is read as U+FFFD.

@@ -9,6 +9,9 @@ class PairSelection : public Splitter {
  public:
   explicit PairSelection(const PairSelectionOptions& options) : options_(options) {}
   StatKinds needs() const override { return {.pair_norms = options_.rule == PairRule::two_norm}; }
+  Json state() const override {
+    return {{"splitter", "pairs"}, {"rule", static_cast<int>(options_.rule)}, {"rope_dim", options_.rope_dim}, {"start", options_.uniform_start}};
+  }
 
   SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {
     const int64_t h = layer.head_dim, half = h / 2, share = layer.heads / layer.kv_heads, free_dim = h - options_.rope_dim;

@@ -9,6 +9,9 @@ class Rorope : public Splitter {
  public:
   explicit Rorope(const RoropeOptions& options) : options_(options) {}
   StatKinds needs() const override { return {.input_moments = true}; }
+  Json state() const override {
+    return {{"splitter", "rorope"}, {"freqfold", options_.freqfold}, {"collapse", options_.collapse}, {"damping", options_.damping}};
+  }
 
   // Components of group i are ordered (collapse, KV head, frequency / collapse), as the original orders them.
   SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {

@@ -1,0 +1,52 @@
+#include <iostream>
+
+#include "core/base/process.h"
+#include "core/base/progress.h"
+#include "experiments/commands.h"
+#include "experiments/data_root.h"
+#include "experiments/pipeline.h"
+
+namespace mla {
+namespace {
+
+struct ConvertFlags {
+  ModelFlags model;
+  MethodFlags method;
+  CalibrationFlags calibration;
+  std::string out;
+};
+
+void convert_model(const ConvertFlags& flags) {
+  require_new_directory(flags.out);
+  const Json options = method_options(flags.method);
+  const LoadedModel model = load_model(flags.model);
+  const Recipe recipe = find_recipe(flags.method.method).make(options, model.decoder.config);
+  Calibrator calibrator(flags.calibration, flags.model.data_root, *model.tokenizer, model_key_of(model), recipe);
+  for (const std::string& warning : calibrator.warnings()) warn(warning);
+  const Conversion conversion = convert(model.decoder, recipe, calibrator.callback());
+  status("Writing", flags.out);
+  save_decoder(conversion.converted, model.tokenizer->to_tokenizer_json().dump(),
+               describe_conversion(model, flags.method.method, recipe, calibrator, conversion), flags.out);
+  std::cout << flags.out << ": " << recipe.label << ", " << conversion.converted.cache_values_per_token_per_layer() << " of "
+            << model.decoder.cache_values_per_token_per_layer() << " cache values per token and layer, "
+            << conversion.converted.parameters() << " parameters\n";
+}
+
+}  // namespace
+
+void add_convert_command(CLI::App& app) {
+  auto flags = std::make_shared<ConvertFlags>();
+  CLI::App* command = app.add_subcommand("convert", "Write the converted model as a safetensors folder");
+  add_model_flags(*command, flags->model);
+  add_method_flags(*command, flags->method);
+  add_calibration_flags(*command, flags->calibration);
+  command->add_option("--out,--save-path", flags->out, "Folder to make; must not exist, or be empty")->required();
+  add_examples(*command,
+               "  mlaforge convert --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 256 \\\n"
+               "      --cal-dataset debian-faq --cal-nsamples 32 --out converted\n"
+               "  mlaforge convert --model model.gguf --method mha2mla --rope-selection high --rope-dim 32 --svd none --out partial\n"
+               "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --window 512\n");
+  command->callback([flags] { convert_model(*flags); });
+}
+
+}  // namespace mla

@@ -1,0 +1,107 @@
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include "core/base/error.h"
+#include "experiments/commands.h"
+#include "experiments/data_root.h"
+#include "experiments/pipeline.h"
+#include "experiments/recording.h"
+
+namespace mla {
+namespace {
+
+struct EvalFlags {
+  ModelFlags model;
+  CorpusFlags corpus;
+  std::string reference, store = "runs.db", format = "text";
+};
+
+bool is_converted(const LoadedModel& model) { return model.decoder.config.mla.has_value(); }
+
+// The row of a converted folder names its method as the folder does; an original model has the method "original".
+RunRecord make_record(const EvalFlags& flags, const LoadedModel& model, const Windows& windows) {
+  RunRecord record = new_record(model, program_arguments());
+  const std::string method = is_converted(model) ? model.conversion.value("method", "converted") : "original";
+  record.method = method;
+  record.corpus = windows.corpus;
+  record.protocol = windows.protocol;
+  record.config = {{"command", "eval"}, {"method", method}, {"label", is_converted(model) ? model.conversion.value("label", method) : method},
+                   {"conversion", model.conversion}, {"limit", flags.corpus.limit}, {"reference", !flags.reference.empty()}};
+  if (is_converted(model)) record.model = model.conversion.value("source_model", record.model);
+  record.inputs.push_back({"corpus", flags.corpus.corpus, windows.sha256});
+  record.stage_versions = {{"score", 1}};
+  record.ad_hoc_limit = flags.corpus.limit > 0;
+  record.kv_values = std::llround(model.decoder.cache_values_per_token_per_layer());
+  record.kv_values_by_layer = model.decoder.cache_values_by_layer();
+  if (!is_converted(model)) record.kv_values_original = record.kv_values;
+  else if (model.conversion.contains("kv_values_original")) record.kv_values_original = model.conversion["kv_values_original"].get<int64_t>();
+  return record;
+}
+
+std::optional<LoadedModel> load_reference(const EvalFlags& flags, const LoadedModel& model) {
+  if (flags.reference.empty()) return std::nullopt;
+  ModelFlags wanted = flags.model;
+  wanted.model = flags.reference;
+  LoadedModel reference = load_model(wanted);
+  if (reference.tokenizer->sha256() != model.tokenizer->sha256())
+    fail<ConfigError>("eval", "wanted --reference with the tokenizer of --model, got another; divergence is over one vocabulary");
+  return reference;
+}
+
+void print_text(int64_t run_id, const RunRecord& record, const std::vector<StageScore>& scores) {
+  std::cout << record.config.at("label").get<std::string>() << " of " << record.model << " on " << record.corpus << ", " << record.protocol
+            << ", " << record.dtype << ", run " << run_id << '\n';
+  const StageScore& last = scores.back();
+  if (last.divergence)
+    std::printf("KL to the reference: %.5f +/- %.5f nats, same top %.2f %%, ratio %.4f +/- %.4f\n", last.divergence->mean,
+                last.divergence->std_error, 100 * last.divergence->same_top, last.divergence->ppl_ratio, last.divergence->ppl_ratio_std_error);
+  std::printf("Final estimate: PPL = %.4f +/- %.5f\n", last.perplexity, last.std_error);
+}
+
+void evaluate(const EvalFlags& flags) {
+  find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
+  require_writable_store(flags.store);
+  const LoadedModel model = load_model(flags.model);
+  const std::optional<LoadedModel> reference = load_reference(flags, model);
+  std::vector<std::string> warnings;
+  const Windows windows = corpus_windows(flags.corpus, flags.model.data_root, *model.tokenizer, warnings);
+  RunRecord record = make_record(flags, model, windows);
+  record.warnings = warnings;
+  if (reference) record.inputs.push_back({"reference", flags.reference, model_inputs(*reference)[0].sha256});
+
+  Store store = Store::open(flags.store);
+  std::vector<StageScore> scores;
+  const auto measure = [&](RunRecord& running, SampleSink& sink) {
+    DecoderModel judged(model.decoder);
+    std::optional<DecoderModel> original;
+    std::vector<StageModel> stages;
+    if (reference) stages.push_back({"original", &original.emplace(reference->decoder)});
+    stages.push_back({is_converted(model) || reference ? "mla" : "original", &judged});
+    const std::vector<StageScore> measured = score_windows(stages, windows, {.sink = &sink});
+    for (const StageScore& stage : measured) add_stage_time(running.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
+    check_sanity(running, measured, model.decoder.config.vocab_size);
+    return measured;
+  };
+  const int64_t run_id = record_run(store, record, measure, scores);
+  if (flags.format == "json") std::cout << outcome_json(run_id, record, to_metrics(scores, record.protocol)).dump(2) << '\n';
+  else print_text(run_id, record, scores);
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto flags = std::make_shared<EvalFlags>();
+  CLI::App* command = app.add_subcommand("eval", "Score a model, original or converted, on a text");
+  add_model_flags(*command, flags->model);
+  add_corpus_flags(*command, flags->corpus);
+  command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
+  command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
+  add_format_flag(*command, flags->format, {"text", "json"});
+  add_examples(*command,
+               "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
+               "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n");
+  command->callback([flags] { evaluate(*flags); });
+}
+
+}  // namespace mla

@@ -1,0 +1,50 @@
+#include <cstdio>
+#include <iostream>
+
+#include "core/base/error.h"
+#include "experiments/commands.h"
+#include "experiments/run_options.h"
+#include "methods/parts.h"
+
+namespace mla {
+namespace {
+
+Json describe(const RecipeEntry& entry) {
+  Json options = Json::array();
+  for (const OptionHelp& help : entry.options)
+    options.push_back({{"option", help.name}, {"flag", flag_of(help.name)}, {"default", help.fallback}, {"meaning", help.meaning}});
+  return {{"method", entry.name}, {"summary", entry.summary}, {"source", entry.source}, {"options", options}};
+}
+
+void print_text(const RecipeEntry& entry) {
+  std::printf("%s: %s (%s)\n", entry.name, entry.summary, entry.source);
+  for (const OptionHelp& help : entry.options) std::printf("  %-20s %s [%s]\n", flag_of(help.name).c_str(), help.meaning, help.fallback);
+}
+
+void list_methods(const std::string& name, const std::string& format) {
+  std::vector<const RecipeEntry*> chosen = recipes();
+  if (!name.empty()) chosen = {&find_recipe(name)};
+  if (format == "json") {
+    Json all = Json::array();
+    for (const RecipeEntry* entry : chosen) all.push_back(describe(*entry));
+    std::cout << all.dump(2) << '\n';
+    return;
+  }
+  for (const RecipeEntry* entry : chosen) print_text(*entry);
+}
+
+}  // namespace
+
+void add_methods_command(CLI::App& app) {
+  struct Flags {
+    std::string name, format = "text";
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("methods", "List the conversion methods with their options and sources");
+  command->add_option("method", flags->name, "Only this method");
+  add_format_flag(*command, flags->format, {"text", "json"});
+  add_examples(*command, "  mlaforge methods\n  mlaforge methods transmla\n  mlaforge methods --format json\n");
+  command->callback([flags] { list_methods(flags->name, flags->format); });
+}
+
+}  // namespace mla

@@ -1,0 +1,20 @@
+// One entry per subcommand: declares its flags and what it calls. Callbacks throw; main maps errors to exit codes.
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace mla {
+
+void add_run_command(CLI::App& app);
+void add_convert_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
+void add_inspect_command(CLI::App& app);
+void add_table_command(CLI::App& app);
+void add_plot_command(CLI::App& app);
+void add_runs_command(CLI::App& app);
+void add_methods_command(CLI::App& app);
+
+// Text that closes a command's help.
+inline void add_examples(CLI::App& command, const char* examples) { command.footer(std::string("Examples:\n") + examples); }
+
+}  // namespace mla

@@ -1,0 +1,129 @@
+#include "experiments/pipeline.h"
+
+#include <cmath>
+
+#include "core/base/error.h"
+#include "core/base/process.h"
+#include "core/base/progress.h"
+#include "core/base/sha256.h"
+#include "experiments/data_root.h"
+#include "experiments/recording.h"
+
+namespace mla {
+namespace {
+
+// Raised when a stage's numbers change, so that runs of old and new code never share an identity.
+const Json kStageVersions{{"calibrate", 1}, {"convert", 1}, {"score", 1}};
+
+int64_t rounded(double values) { return std::llround(values); }
+
+// Original, partial RoPE, converted: one pass over the windows scores them all.
+std::vector<StageScore> score(const LoadedModel& model, const Conversion& conversion, const Windows& windows, SampleSink& sink) {
+  DecoderModel original(model.decoder), converted(conversion.converted);
+  std::optional<DecoderModel> partial;
+  std::vector<StageModel> stages{{"original", &original}};
+  if (conversion.partial_rope) stages.push_back({"partial_rope", &partial.emplace(*conversion.partial_rope)});
+  stages.push_back({"mla", &converted});
+  return score_windows(stages, windows, {.sink = &sink});
+}
+
+RunRecord make_record(const RunRequest& request, const LoadedModel& model, const Recipe& recipe, const Calibrator& calibrator,
+                      const Windows& windows) {
+  RunRecord record = new_record(model, program_arguments());
+  record.method = request.method.method;
+  record.corpus = windows.corpus;
+  record.protocol = windows.protocol;
+  record.config = {{"command", "run"}, {"method", request.method.method}, {"label", recipe.label}, {"options", recipe.options},
+                   {"calibration", calibrator.config()}, {"limit", request.corpus.limit}};
+  record.inputs.push_back({"corpus", request.corpus.corpus, windows.sha256});
+  if (calibrator.input()) record.inputs.push_back(*calibrator.input());
+  record.stage_versions = kStageVersions;
+  if (calibrator.input() && request.calibration.ids.empty()) record.seed = static_cast<int64_t>(request.calibration.samples.seed);
+  record.ad_hoc_limit = request.corpus.limit > 0;
+  record.kv_values_original = rounded(model.decoder.cache_values_per_token_per_layer());
+  record.warnings = calibrator.warnings();
+  return record;
+}
+
+}  // namespace
+
+std::string model_key_of(const LoadedModel& model) {
+  std::string key;
+  for (const InputHash& input : model_inputs(model)) key += input.role + ' ' + input.sha256 + '\n';
+  return key + model.dtype + ' ' + model.device + ' ' + std::to_string(model.threads);
+}
+
+void check_request(const RunRequest& request) {
+  method_options(request.method);
+  find_model(request.model.model);
+  find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root);
+  if (!request.calibration.dataset.empty()) find_text(request.calibration.dataset, TextRole::calibration, request.model.data_root);
+  require_writable_store(request.store);
+}
+
+Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
+                       std::vector<std::string>& warnings) {
+  const Text text = find_text(flags.corpus, TextRole::corpus, data_root);
+  if (text.warning) warnings.push_back(*text.warning);
+  Windows windows = chunk_text(text.path, tokenizer, flags.windows);
+  windows.corpus = text.name;
+  if (flags.limit > 0) windows.ids = windows.ids.narrow(0, 0, std::min(flags.limit, windows.ids.size(0)));
+  return windows;
+}
+
+Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
+                         const Calibrator& calibrator, const Conversion& conversion) {
+  const std::string source = model_inputs(original)[0].sha256;
+  return {{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
+          {"calibration_sha256", calibrator.input() ? Json(calibrator.input()->sha256) : Json()},
+          {"source_model", original.name}, {"source_sha256", source}, {"dtype", original.dtype}, {"ranks", conversion.ranks},
+          {"kv_values_original", rounded(original.decoder.cache_values_per_token_per_layer())},
+          {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
+}
+
+RunOutcome run_pipeline(const RunRequest& request) {
+  check_request(request);
+  std::vector<StageTime> times;
+  std::vector<std::string> warnings;
+  std::optional<StageTimer> loading(std::in_place, times, "load");
+  const LoadedModel model = load_model(request.model);
+  const Windows windows = corpus_windows(request.corpus, request.model.data_root, *model.tokenizer, warnings);
+  loading.reset();
+
+  const Recipe recipe = find_recipe(request.method.method).make(method_options(request.method), model.decoder.config);
+  Calibrator calibrator(request.calibration, request.model.data_root, *model.tokenizer, model_key_of(model), recipe);
+  RunOutcome outcome;
+  outcome.record = make_record(request, model, recipe, calibrator, windows);
+  outcome.record.warnings.insert(outcome.record.warnings.end(), warnings.begin(), warnings.end());
+
+  Store store = Store::open(request.store);
+  if (request.skip_done)
+    if (const std::optional<int64_t> done = store.find_done(run_identity(outcome.record))) {
+      outcome.run_id = *done;
+      outcome.found_done = true;
+      return outcome;
+    }
+
+  const auto measure = [&](RunRecord& record, SampleSink& sink) {
+    const Stopwatch converting;
+    const Conversion conversion = convert(model.decoder, recipe, calibrator.callback());
+    StageTime rest{"convert", converting.seconds(), converting.cpu()};
+    record.times = times;
+    for (const StageTime& time : calibrator.times()) {
+      add_stage_time(record.times, time);
+      rest.seconds -= time.seconds;
+      rest.cpu_seconds -= time.cpu_seconds;
+    }
+    add_stage_time(record.times, rest);
+    record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
+    record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
+    const std::vector<StageScore> scores = score(model, conversion, windows, sink);
+    for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
+    check_sanity(record, scores, model.decoder.config.vocab_size);
+    return scores;
+  };
+  outcome.run_id = record_run(store, outcome.record, measure, outcome.scores);
+  return outcome;
+}
+
+}  // namespace mla

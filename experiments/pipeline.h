@@ -1,0 +1,70 @@
+// The road of DESIGN.md from checkpoint to stored metrics. The commands run, convert and eval are its parts.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/run_record.h"
+#include "eval/perplexity.h"
+#include "experiments/run_options.h"
+#include "experiments/session.h"
+#include "methods/convert.h"
+
+namespace mla {
+
+struct RunRequest {
+  ModelFlags model;
+  MethodFlags method;
+  CalibrationFlags calibration;
+  CorpusFlags corpus;
+  std::string store = "runs.db";
+  bool skip_done = false;
+};
+
+// Refuses what can be refused before a model is read. Throws UsageError, ConfigError, CheckpointError, StoreError.
+void check_request(const RunRequest& request);
+
+// Statistics as conversion asks for them, from the cache where it holds them. A recipe that needs none gets no samples.
+class Calibrator {
+ public:
+  // `model_key` names checkpoint, dtype, device and threads. Throws as sample_text and samples_from_ids do.
+  Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
+             const Recipe& recipe);
+  CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
+  CollectStats callback();
+
+  Json config() const { return config_; }                              // of the samples, null when none are needed
+  const std::optional<InputHash>& input() const { return input_; }     // the text or the id file
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  const std::vector<StageTime>& times() const { return times_; }
+
+ private:
+  CalibrationSamples samples_;
+  std::string model_key_;
+  bool use_cache_ = true;
+  Json config_;
+  std::optional<InputHash> input_;
+  std::vector<std::string> warnings_;
+  std::vector<StageTime> times_;
+};
+
+// Reads, cuts and names the corpus; a manifest mismatch lands in `warnings`.
+Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
+                       std::vector<std::string>& warnings);
+
+// What decides the statistics of a model beside the samples: hashes, dtype, device, threads.
+std::string model_key_of(const LoadedModel& model);
+
+// What is stored beside weights: enough to say what a converted folder is.
+Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
+                         const Calibrator& calibrator, const Conversion& conversion);
+
+struct RunOutcome {
+  int64_t run_id = 0;
+  RunRecord record;
+  std::vector<StageScore> scores;
+  bool found_done = false;  // --skip-done: the run was in the store already; `scores` is empty
+};
+RunOutcome run_pipeline(const RunRequest& request);
+
+}  // namespace mla

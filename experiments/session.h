@@ -1,0 +1,52 @@
+// What every command does before its own work: device, threads, model, tokenizer.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/run_record.h"
+#include "core/model/decoder.h"
+#include "core/tokenizer/tokenizer.h"
+#include "experiments/run_options.h"
+
+namespace mla {
+
+struct LoadedModel {
+  std::string name;    // for tables: the checkpoint's file or folder name without .gguf
+  std::string path;    // as given
+  Json conversion;     // mla_conversion.json of a converted folder, else null
+  Decoder decoder;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  const char* dtype = "fp32";
+  std::string device;  // "cpu", "cuda"
+  int threads = 1;
+};
+
+// Sets the threads, opens the device, reads tokenizer and weights. Throws as Checkpoint::open and parse_dtype do.
+LoadedModel load_model(const ModelFlags& flags);
+
+// sha256 of checkpoint and tokenizer, as inputs of a run.
+std::vector<InputHash> model_inputs(const LoadedModel& model);
+
+// The parts of a record that do not depend on what is run: program, machine, argv, start time.
+RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv);
+
+// Words of the command line as main got them.
+std::vector<std::string>& program_arguments();
+
+// Appends the wall and CPU time of its life to `times`, adding to a stage of the same name.
+class StageTimer {
+ public:
+  StageTimer(std::vector<StageTime>& times, std::string stage);
+  ~StageTimer();
+  StageTimer(const StageTimer&) = delete;
+  StageTimer& operator=(const StageTimer&) = delete;
+
+ private:
+  std::vector<StageTime>& times_;
+  std::string stage_;
+  double wall_, cpu_;
+};
+void add_stage_time(std::vector<StageTime>& times, const StageTime& more);
+
+}  // namespace mla
