@@ -1,11 +1,17 @@
 # Imported targets for LibTorch as the PyPI wheel or the zip of the project lays it out: no import of torch, no FindCUDA.
 #   torch::cpu              what CPU programs link
 #   torchlib::<name>        each shared library that is there (torch_cuda, c10_cuda, ...)
-# LibTorch_ROOT names the folder that holds include/ and lib/; where it is empty, scripts/bootstrap's copy and then the
-# interpreter's own torch package are taken.
+# LibTorch_ROOT (a cache variable, or in the environment) names the folder that holds include/ and lib/; where it is empty,
+# scripts/bootstrap's copy and then the interpreter's own torch package are taken.
 if(NOT LibTorch_ROOT)
-  if(EXISTS "${PROJECT_SOURCE_DIR}/.cache/libtorch/torch/lib/libtorch_cpu.so")
-    set(LibTorch_ROOT "${PROJECT_SOURCE_DIR}/.cache/libtorch/torch")
+  set(fetched "${PROJECT_SOURCE_DIR}/.cache")
+  if(DEFINED ENV{MLAFORGE_CACHE})
+    set(fetched "$ENV{MLAFORGE_CACHE}")
+  endif()
+  if(DEFINED ENV{LibTorch_ROOT})
+    set(LibTorch_ROOT "$ENV{LibTorch_ROOT}")
+  elseif(EXISTS "${fetched}/libtorch/torch/lib/libtorch_cpu.so")
+    set(LibTorch_ROOT "${fetched}/libtorch/torch")
   else()
     find_package(Python3 COMPONENTS Interpreter QUIET)
     if(Python3_FOUND)

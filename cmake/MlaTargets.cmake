@@ -10,11 +10,17 @@ function(mla_add_torch_library name)
   target_precompile_headers(${name} REUSE_FROM mla_torch_pch)
 endfunction()
 
-# One executable and one ctest entry per folder of tests/.
+# One executable and one ctest entry per folder of tests/. Tests of the torch libraries share one precompiled header.
 function(mla_add_test name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE mla_catch_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES
     ENVIRONMENT "MLAFORGE_SOURCE_DIR=${PROJECT_SOURCE_DIR};MLAFORGE_BINARY=$<$<TARGET_EXISTS:mlaforge>:$<TARGET_FILE:mlaforge>>")
+endfunction()
+
+function(mla_add_torch_test name)
+  mla_add_test(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE mla_test_support)
+  target_precompile_headers(${name} REUSE_FROM mla_test_support)
 endfunction()

@@ -96,4 +96,9 @@ Json outcome_json(int64_t run_id, const RunRecord& record, const std::vector<Met
           {"warnings", record.warnings}};
 }
 
+Json stored_outcome(const Store& store, int64_t run_id) {
+  const auto [record, metrics] = store.read_run(run_id);
+  return outcome_json(run_id, record, metrics);
+}
+
 }  // namespace mla

@@ -31,9 +31,10 @@ class Database {
   [[noreturn]] void raise(int code, std::string_view doing) const;
 
  private:
-  void configure(Mode mode);
+  void configure();
 
   std::filesystem::path path_;
+  Mode mode_;
   sqlite3* handle_ = nullptr;
 };
 
@@ -56,7 +57,10 @@ class Statement {
 
   bool step();  // true while there is a row
   void run();   // steps to the end and resets, so that the statement can be bound again
-  bool is_null(int column) const;
+  enum class Type { null, integer, real, text };
+  Type type(int column) const;
+  int columns() const;
+  bool is_null(int column) const { return type(column) == Type::null; }
   int64_t integer(int column) const;
   double real(int column) const;
   std::string text(int column) const;

@@ -53,7 +53,11 @@ class Store {
   void interrupt_run(int64_t id);
   void remove_run(int64_t id);
 
+  // The latest finished run of this identity.
+  std::optional<int64_t> find_done(const std::string& identity) const;
   std::vector<RunSummary> runs() const;  // by id
+  // The record and metrics of a run as they were written. Throws ConfigError when there is no such run.
+  std::pair<RunRecord, std::vector<Metric>> read_run(int64_t id) const;
   // The whole run: record, metrics and sample counts. Throws ConfigError when there is no such run.
   Json run_json(int64_t id) const;
 

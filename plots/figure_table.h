@@ -1,0 +1,23 @@
+// How a figure is declared: a named query, and the texts that gnuplot reads.
+#pragma once
+#include <string>
+
+#include "results/table.h"
+
+namespace mla {
+
+struct FigureText {
+  std::string data;    // <name>.dat
+  std::string script;  // <name>.gp, to be run in the folder of the data
+};
+
+struct NamedFigure {
+  const char* name;
+  const char* query;
+  // Throws ConfigError when the rows cannot be drawn together, or there are none.
+  FigureText (*make)(const Table& rows, const std::string& name);
+};
+
+extern const NamedFigure ppl_vs_cache_figure;
+
+}  // namespace mla

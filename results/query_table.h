@@ -1,0 +1,20 @@
+// How a named query is declared. Each takes ?1 corpus, ?2 model, ?3 protocol, any of which may be NULL.
+#pragma once
+#include <string_view>
+#include <vector>
+
+#include "results/table.h"
+
+namespace mla {
+
+struct NamedQuery {
+  const char* name;
+  std::string_view sql;
+  std::vector<Column> columns;  // of the first result columns; what follows is hidden (standard errors)
+};
+
+extern const NamedQuery ppl_vs_cache_query;  // what the figure of that name draws
+extern const NamedQuery runs_query;
+extern const NamedQuery zoo_query;
+
+}  // namespace mla
