@@ -22,5 +22,6 @@ endfunction()
 function(mla_add_torch_test name)
   mla_add_test(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE mla_test_support)
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)  # as the header was compiled
   target_precompile_headers(${name} REUSE_FROM mla_test_support)
 endfunction()

@@ -79,6 +79,20 @@ struct Range {
   double low, high;
 };
 
+// Room for the labels, which stand to the right of their points.
+std::string x_range(const std::vector<Series>& all) {
+  double low = 1e300, high = 0;
+  for (const Series& series : all)
+    for (const Point& point : series.points) {
+      low = std::min(low, static_cast<double>(point.kv_values));
+      high = std::max(high, static_cast<double>(point.kv_values));
+    }
+  const double span = std::max(high - low, 0.2 * high);
+  char line[96];
+  std::snprintf(line, sizeof line, "set xrange [%.6g:%.6g]\n", low - 0.06 * span, high + 0.24 * span);
+  return line;
+}
+
 Range range_of(const std::vector<Series>& all, double original) {
   Range range{original > 0 ? original : 1e300, original};
   for (const Series& series : all)
@@ -118,8 +132,8 @@ FigureText make(const Table& rows, const std::string& name) {
   std::string script = "# Perplexity against cache size. Draw again with: gnuplot " + name + ".gp\n";
   script += "set encoding utf8\nset title " + gnuplot_quoted(text_of(first, kModel) + ", " + text_of(first, kCorpus) + ", " + text_of(first, kProtocol)) + " noenhanced font ',14'\n";
   script += "set xlabel 'KV cache, values per token and layer'\nset ylabel 'Perplexity" + std::string(log_scale ? " (log scale)" : "") + "'\n";
-  script += "set grid lc rgb '#dddddd' lt 1\nset border 3 lc rgb '#444444'\nset tics nomirror\nset key outside bottom center horizontal noenhanced\n";
-  script += "set offsets graph 0.06, graph 0.22, graph 0.08, graph 0.05\n";
+  script += "set grid lc rgb '#dddddd' lt 1\nset border 3 lc rgb '#444444'\nset tics nomirror\nset key above horizontal noenhanced\n";
+  script += "set offsets 0, 0, graph 0.08, graph 0.05\n" + x_range(all);
   if (log_scale) script += "set logscale y\n";
   for (const char* terminal : {"pngcairo size 1200,750 font 'DejaVu Sans,13'", "svg size 960,600 font 'DejaVu Sans,13' dynamic"}) {
     const std::string extension = std::string(terminal).substr(0, 3);

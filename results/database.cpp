@@ -74,7 +74,8 @@ void Database::raise(int code, std::string_view doing) const {
       std::error_code ignored;
       const auto folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
       const auto space = std::filesystem::space(folder, ignored);
-      fail<ResourceError>("store", where, reason, "; no space or a size limit (", space.available >> 20, " MiB free there)");
+      const auto free_mib = ignored ? "unknown" : std::to_string(space.available >> 20);
+      fail<ResourceError>("store", where, reason, "; no space or a size limit (", free_mib, " MiB free there)");
     }
     case SQLITE_NOMEM: fail<ResourceError>("store", where, "out of memory");
     default: fail<StoreError>("store", where, reason);

@@ -1,5 +1,6 @@
 // Whole runs out of the store: as JSON for people, as RunRecord for programs.
 #include "core/base/error.h"
+#include "results/better.h"
 #include "results/store.h"
 
 namespace mla {
@@ -27,8 +28,7 @@ std::vector<Metric> metrics_of(const Database& database, int64_t id) {
   std::vector<Metric> metrics;
   while (read.step())
     metrics.push_back({read.text(0), read.text(1), read.text(2), read.real(3), read.is_null(4) ? std::nullopt : std::optional(read.real(4)),
-                       read.integer(5), read.text(6),
-                       read.text(7) == "lower" ? Better::lower : read.text(7) == "higher" ? Better::higher : Better::neither});
+                       read.integer(5), read.text(6), better_named(read.text(7))});
   return metrics;
 }
 
@@ -119,7 +119,8 @@ Json Store::run_json(int64_t id) const {
   run["metrics"] = Json::array();
   for (const Metric& m : metrics_of(database_, id))
     run["metrics"].push_back({{"stage", m.stage}, {"name", m.name}, {"protocol", m.protocol}, {"value", m.value},
-                              {"std_error", m.std_error ? Json(*m.std_error) : Json()}, {"count", m.count}, {"unit", m.unit}});
+                              {"std_error", m.std_error ? Json(*m.std_error) : Json()}, {"count", m.count}, {"unit", m.unit},
+                              {"better", better_name(m.better)}});
   return run;
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/base/process.h"
+#include "results/better.h"
 #include "results/schema.h"
 
 namespace mla {
@@ -13,10 +14,6 @@ constexpr const char* kInsertRun = R"(INSERT INTO run (identity, attempt, status
     config, stage_versions, dtype, device, threads, seed, ad_hoc_limit, git_commit, git_dirty, argv, host, library_versions, started_at, warnings)
   SELECT ?1, 1 + coalesce(max(attempt), 0), 'running', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21
   FROM run WHERE identity = ?1)";
-
-const char* to_string(Better better) {
-  return better == Better::lower ? "lower" : better == Better::higher ? "higher" : "neither";
-}
 
 // Bytes that are no UTF-8 (arguments, file names) are replaced: a number is worth more than its spelling.
 std::string text_of(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -49,7 +46,7 @@ void write_metrics(Database& database, int64_t id, const std::vector<Metric>& me
                    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
   for (const Metric& metric : metrics) {
     insert.bind(1, id).bind(2, metric.stage).bind(3, metric.name).bind(4, metric.protocol).bind(5, metric.value);
-    insert.bind(6, metric.std_error).bind(7, metric.count).bind(8, metric.unit).bind(9, std::string_view(to_string(metric.better))).run();
+    insert.bind(6, metric.std_error).bind(7, metric.count).bind(8, metric.unit).bind(9, std::string_view(better_name(metric.better))).run();
   }
 }
 

@@ -1,6 +1,7 @@
 #include "results/table_writer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
@@ -17,6 +18,12 @@ std::string format_number(const char* format, int digits, double value) {
   return text;
 }
 
+// Fixed digits, unless the number is so large that they would say nothing.
+std::string short_number(int digits, double value) {
+  const bool fixed = digits >= 0 && std::abs(value) < 1e9;
+  return fixed ? format_number("%.*f", digits, value) : format_number("%.*g", 6, value);
+}
+
 std::string exact(double value) { return Json(value).dump(); }  // shortest text that reads back to the same double
 
 // As people read it: rounded, "value ± error".
@@ -26,10 +33,10 @@ std::string rounded(const Column& column, const std::vector<Cell>& row, std::siz
   if (const auto* whole = std::get_if<int64_t>(&cell)) return std::to_string(*whole);
   const auto* number = std::get_if<double>(&cell);
   if (number == nullptr) return "";
-  std::string text = column.digits < 0 ? format_number("%.*g", 6, *number) : format_number("%.*f", column.digits, *number);
+  std::string text = short_number(column.digits, *number);
   if (column.error_cell < 0) return text;
   if (const auto* error = std::get_if<double>(&row.at(static_cast<std::size_t>(column.error_cell))))
-    text += " ± " + format_number("%.*f", std::max(column.digits, 0), *error);
+    text += " ± " + short_number(column.digits, *error);
   return text;
 }
 

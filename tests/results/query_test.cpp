@@ -1,0 +1,234 @@
+#include "results/query.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "results/table_writer.h"
+#include "tests/results/sample_runs.h"
+#include "tests/support/catch.h"
+#include "tests/support/paths.h"
+
+using namespace mla;
+using namespace mla::test;
+
+namespace {
+
+std::size_t column_of(const Table& table, const std::string& name) {
+  for (std::size_t c = 0; c < table.columns.size(); ++c)
+    if (table.columns[c].name == name) return c;
+  FAIL("no column " + name);
+  return 0;
+}
+
+std::string text_at(const Table& table, std::size_t row, const std::string& column) {
+  return std::get<std::string>(table.rows.at(row).at(column_of(table, column)));
+}
+
+double number_at(const Table& table, std::size_t row, const std::string& column) {
+  return std::get<double>(table.rows.at(row).at(column_of(table, column)));
+}
+
+std::vector<std::string> texts_of(const Table& table, const std::string& column) {
+  std::vector<std::string> texts;
+  for (std::size_t r = 0; r < table.rows.size(); ++r) texts.push_back(text_at(table, r, column));
+  return texts;
+}
+
+// A table that needs no store: one text column, one number with its error.
+Table small_table(const std::string& text, double value) {
+  return {"small", {{"Name"}, {"Value", 3, 2}}, {{text, value, 0.5}}};
+}
+
+}  // namespace
+
+TEST_CASE("the zoo shows what a run saved and what it cost", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.warnings = {"corpus hash differs", "second"}});
+
+  const Table zoo = run_query(store, "zoo");
+
+  REQUIRE(zoo.rows.size() == 1);
+  CHECK(text_at(zoo, 0, "Method") == "transmla ff4 r64");
+  CHECK(std::get<int64_t>(zoo.rows[0][column_of(zoo, "KV values")]) == 96);
+  CHECK(number_at(zoo, 0, "Saved %") == 75.0);
+  CHECK(number_at(zoo, 0, "Original ppl") == 20.5);
+  CHECK(number_at(zoo, 0, "MLA ppl") == 30.125);
+  CHECK(number_at(zoo, 0, "KL nats") == 0.375);
+  CHECK(number_at(zoo, 0, "Same top %") == 75.0);
+  CHECK(number_at(zoo, 0, "Seconds") == 3.75);
+  CHECK(std::holds_alternative<std::monostate>(zoo.rows[0][column_of(zoo, "Partial-RoPE ppl")]));
+  CHECK(text_at(zoo, 0, "Note") == "corpus hash differs; second");
+}
+
+TEST_CASE("the zoo prints a value with the standard error that belongs to it", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store);
+
+  const std::string markdown = write_table(run_query(store, "zoo"), TableFormat::markdown);
+
+  CHECK_THAT(markdown, Catch::Contains("20.500 ± 1.250") && Catch::Contains("30.125 ± 1.750") && Catch::Contains("0.3750 ± 0.0625"));
+}
+
+TEST_CASE("the zoo leaves out ad hoc cuts and runs that did not finish", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.label = "cut", .ad_hoc_limit = true});
+  store.fail_run(store.begin_run(sample_record({.label = "failed"})), "reason");
+  store.begin_run(sample_record({.label = "running"}));
+  add_done(store, {.label = "kept"});
+
+  CHECK(texts_of(run_query(store, "zoo"), "Method") == std::vector<std::string>{"kept"});
+  CHECK(run_query(store, "runs").rows.size() == 4);
+}
+
+TEST_CASE("of several attempts the zoo shows the latest that finished", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.perplexity = 31});
+  add_done(store, {.perplexity = 32});
+  store.begin_run(sample_record());
+
+  const Table zoo = run_query(store, "zoo");
+
+  REQUIRE(zoo.rows.size() == 1);
+  CHECK(number_at(zoo, 0, "MLA ppl") == 32);
+}
+
+TEST_CASE("the zoo is ordered by corpus, protocol, model, cache and label, whatever was run first", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.label = "6", .corpus = "b"});
+  add_done(store, {.label = "5", .corpus = "a", .protocol = "p2"});
+  add_done(store, {.label = "3", .model = "m1", .corpus = "a", .protocol = "p1", .kv_values = 48});
+  add_done(store, {.label = "4", .model = "m2", .corpus = "a", .protocol = "p1", .kv_values = 64});
+  add_done(store, {.label = "2", .model = "m1", .corpus = "a", .protocol = "p1", .kv_values = 64});
+  add_done(store, {.label = "1", .model = "m1", .corpus = "a", .protocol = "p1", .kv_values = 64});
+
+  CHECK(texts_of(run_query(store, "zoo"), "Method") == std::vector<std::string>{"1", "2", "3", "4", "5", "6"});
+}
+
+TEST_CASE("a run scored under two protocols has a row for each", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  std::vector<Metric> metrics = sample_metrics({.protocol = "p1"});
+  for (const Metric& metric : sample_metrics({.protocol = "p2", .perplexity = 99})) metrics.push_back(metric);
+
+  store.finish_run(store.begin_run(sample_record()), sample_record(), metrics);
+
+  const Table zoo = run_query(store, "zoo");
+  CHECK(texts_of(zoo, "Protocol") == std::vector<std::string>{"p1", "p2"});
+  CHECK(number_at(zoo, 0, "MLA ppl") == 30.125);
+  CHECK(number_at(zoo, 1, "MLA ppl") == 99);
+}
+
+TEST_CASE("a score of the original alone saves nothing and has no converted perplexity", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const RunRecord record = sample_record({.method = "original", .label = "original", .kv_values = 384});
+
+  store.finish_run(store.begin_run(record), record, {sample_metrics()[0]});
+
+  const Table zoo = run_query(store, "zoo");
+  REQUIRE(zoo.rows.size() == 1);
+  CHECK(number_at(zoo, 0, "Saved %") == 0);
+  CHECK(number_at(zoo, 0, "Original ppl") == 20.5);
+  CHECK(std::holds_alternative<std::monostate>(zoo.rows[0][column_of(zoo, "MLA ppl")]));
+}
+
+TEST_CASE("corpus, model and protocol narrow every query", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.model = "m1", .corpus = "c1", .protocol = "p1"});
+  add_done(store, {.model = "m2", .corpus = "c2", .protocol = "p2"});
+
+  for (const std::string& query : query_names()) {
+    INFO(query);
+    CHECK(run_query(store, query).rows.size() == 2);
+    CHECK(run_query(store, query, {{"model", "m1"}}).rows.size() == 1);
+    CHECK(run_query(store, query, {{"corpus", "c1"}}).rows.size() == 1);
+    CHECK(run_query(store, query, {{"protocol", "p1"}}).rows.size() == 1);
+    CHECK(run_query(store, query, {{"corpus", "c1"}, {"protocol", "p2"}}).rows.empty());
+  }
+}
+
+TEST_CASE("a parameter is a value, never a part of the query", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store);
+
+  CHECK(run_query(store, "zoo", {{"corpus", "x' OR 1=1 --"}}).rows.empty());
+}
+
+TEST_CASE("an unknown query or parameter names the known ones", "[results][errors]") {
+  const TemporaryFolder folder;
+  const Store store = Store::open(folder / "runs.db");
+
+  CHECK_THROWS_AS(run_query(store, "zooo"), ConfigError);
+  CHECK_THROWS_WITH(run_query(store, "zooo"), Catch::Contains("did you mean 'zoo'") && Catch::Contains("runs"));
+  CHECK_THROWS_AS(run_query(store, "zoo", {{"corpsu", "x"}}), ConfigError);
+  CHECK_THROWS_WITH(run_query(store, "zoo", {{"corpsu", "x"}}), Catch::Contains("corpus, model, protocol"));
+}
+
+TEST_CASE("two stores with the same runs give the same bytes in every format", "[results]") {
+  const TemporaryFolder folder;
+  Store one = Store::open(folder / "one.db"), two = Store::open(folder / "two.db");
+  for (const char* label : {"a", "b", "c"}) add_done(one, {.label = label});
+  for (const char* label : {"c", "a", "b"}) add_done(two, {.label = label});
+
+  for (const char* format : {"text", "markdown", "csv", "json"})
+    CHECK(write_table(run_query(one, "zoo"), parse_table_format(format)) == write_table(run_query(two, "zoo"), parse_table_format(format)));
+}
+
+TEST_CASE("cell text cannot break a markdown row", "[results]") {
+  const std::string markdown = write_table(small_table("a|b\n`c` <i>\\", 1), TableFormat::markdown);
+
+  CHECK_THAT(markdown, Catch::Contains("a\\|b \\`c\\` \\<i>\\\\"));
+  CHECK(std::count(markdown.begin(), markdown.end(), '\n') == 3);
+}
+
+TEST_CASE("a terminal gets no control bytes from cell text", "[results]") {
+  const std::string text = write_table(small_table("\x1b[31mred\r\n", 1), TableFormat::text);
+
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK(text.find('\r') == std::string::npos);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 2);
+}
+
+TEST_CASE("csv carries every digit, the error in a column of its own, and quotes what needs it", "[results]") {
+  const double value = 0.1 + 0.2;
+
+  const std::string csv = write_table(small_table("a,\"b\"\nc", value), TableFormat::csv);
+
+  CHECK(csv == "Name,Value,Value std. error\n\"a,\"\"b\"\"\nc\",0.30000000000000004,0.5\n");
+}
+
+TEST_CASE("json carries every digit and null where nothing was measured", "[results]") {
+  Table table = small_table("a", 0.1 + 0.2);
+  table.rows.push_back({std::string("b"), std::monostate{}, std::monostate{}});
+
+  const Json rows = Json::parse(write_table(table, TableFormat::json));
+
+  CHECK(rows.at(0).at("Value") == 0.1 + 0.2);
+  CHECK(rows.at(1).at("Value").is_null());
+}
+
+TEST_CASE("a value too large for fixed digits is printed whole", "[results]") {
+  CHECK_THAT(write_table(small_table("a", 1.5e80), TableFormat::text), Catch::Contains("1.5e+80"));
+}
+
+TEST_CASE("an empty table still has its header", "[results]") {
+  const TemporaryFolder folder;
+  const Store store = Store::open(folder / "runs.db");
+  const Table zoo = run_query(store, "zoo");
+
+  CHECK_THAT(write_table(zoo, TableFormat::markdown), Catch::Contains("| Model |"));
+  CHECK_THAT(write_table(zoo, TableFormat::csv), Catch::StartsWith("Model,Method,"));
+  CHECK(write_table(zoo, TableFormat::json) == "[]\n");
+}
+
+TEST_CASE("an unknown table format names the known ones", "[results][errors]") {
+  CHECK_THROWS_AS(parse_table_format("html"), ConfigError);
+  CHECK_THROWS_WITH(parse_table_format("html"), Catch::Contains("csv, json, markdown, md, text"));
+}
