@@ -1,0 +1,152 @@
+#include "plots/chart.h"
+
+#include <array>
+#include <cstdio>
+
+#include "plots/axis.h"
+#include "plots/gnuplot.h"
+#include "plots/label_layout.h"
+
+namespace mla {
+namespace {
+
+// The plot area is fixed, so that labels can be placed before gnuplot runs; the legend stands to its right.
+constexpr double kWidth = 1200, kHeight = 750, kLeft = 0.085, kRight = 0.81, kBottom = 0.11, kTop = 0.92;
+constexpr LabelArea kArea{kWidth * (kRight - kLeft), kHeight * (kTop - kBottom)};
+
+// Told apart by colour-blind readers too (Okabe and Ito), and by their marks where there is no colour.
+constexpr std::array kColors{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
+constexpr std::array kMarks{7, 5, 9, 11, 13};
+
+template <class... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+// A label as a column of the data file.
+std::string data_quoted(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  return quoted + '"';
+}
+
+// Blocks of a data file, numbered as `index` counts them.
+struct DataFile {
+  std::string text;
+  int blocks = 0;
+  int add(const std::string& comment, const std::string& lines) {
+    text += "# " + comment + '\n' + lines + "\n\n";
+    return blocks++;
+  }
+};
+
+std::vector<ChartPoint> lowest_of_each_x(const std::vector<ChartPoint>& points) {
+  std::vector<ChartPoint> lowest;
+  for (const ChartPoint& point : points)
+    if (lowest.empty() || lowest.back().x != point.x) lowest.push_back(point);
+  return lowest;
+}
+
+std::string point_lines(const std::vector<ChartPoint>& points) {
+  std::string lines;
+  for (const ChartPoint& p : points) lines += format("%.10g %.10g %.6g ", p.x, p.y, p.y_error) + data_quoted(p.label) + '\n';
+  return lines;
+}
+
+class Drawing {
+ public:
+  explicit Drawing(const Chart& chart) : chart_(chart), x_(x_axis(values(&ChartPoint::x))), y_(y_axis(values(&ChartPoint::y))) {}
+
+  std::string axes() const;
+  std::string curves(const std::string& data_name);
+  const DataFile& data() const { return data_; }
+
+ private:
+  std::vector<double> values(double ChartPoint::* member) const;
+  Pixel pixel_of(double x, double y) const { return {x_.share_of(x) * kArea.width, y_.share_of(y) * kArea.height}; }
+  std::vector<std::string> label_lines() const;  // per series, ready for the data file
+
+  const Chart& chart_;
+  Axis x_, y_;
+  DataFile data_;
+};
+
+// All coordinates of one axis; levels are heights.
+std::vector<double> Drawing::values(double ChartPoint::* member) const {
+  std::vector<double> all;
+  for (const ChartSeries& series : chart_.series)
+    for (const ChartPoint& point : series.points) all.push_back(point.*member);
+  if (member == &ChartPoint::y)
+    for (const ChartLevel& level : chart_.levels) all.push_back(level.y);
+  return all;
+}
+
+std::vector<std::string> Drawing::label_lines() const {
+  std::vector<LabelledPixel> points;
+  std::vector<std::vector<Pixel>> lines;
+  for (const ChartSeries& series : chart_.series) {
+    for (const ChartPoint& p : series.points) points.push_back({pixel_of(p.x, p.y), p.label});
+    lines.emplace_back();
+    for (const ChartPoint& p : lowest_of_each_x(series.points)) lines.back().push_back(pixel_of(p.x, p.y));
+  }
+  for (const ChartLevel& level : chart_.levels) lines.push_back({pixel_of(x_.low, level.y), pixel_of(x_.high, level.y)});
+  const std::vector<std::optional<Pixel>> places = place_labels(points, lines, kArea);
+  std::vector<std::string> texts;
+  std::size_t next = 0;
+  for (const ChartSeries& series : chart_.series) {
+    texts.emplace_back();
+    for (std::size_t i = 0; i < series.points.size(); ++i, ++next)
+      if (places[next])
+        texts.back() += format("%.10g %.10g ", x_.value_at(places[next]->x / kArea.width), y_.value_at(places[next]->y / kArea.height)) +
+                        data_quoted(points[next].text) + '\n';
+  }
+  return texts;
+}
+
+std::string Drawing::axes() const {
+  std::string text = "set encoding utf8\nset title " + gnuplot_quoted(chart_.title) + " noenhanced font ',15'\n";
+  text += "set xlabel " + gnuplot_quoted(chart_.x_title) + " noenhanced\n";
+  text += "set ylabel " + gnuplot_quoted(chart_.y_title + (y_.logarithmic ? " (log scale)" : "")) + " noenhanced\n";
+  text += format("set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", kLeft, kRight, kBottom, kTop);
+  text += format("set key at screen %g, screen %g left top Left reverse noenhanced samplen 3 spacing 1.3\n", kRight + 0.01, kTop);
+  text += "set grid lc rgb '#e4e4e4' lt 1\nset border 3 lc rgb '#444444'\nset tics nomirror\n";
+  text += format("set xrange [%.10g:%.10g]\nset yrange [%.10g:%.10g]\n", x_.low, x_.high, y_.low, y_.high);
+  if (y_.logarithmic) text += "set logscale y\nset format y '%.6g'\nset ytics (" + log_tics(y_) + ")\n";
+  return text;
+}
+
+std::string Drawing::curves(const std::string& data_name) {
+  const std::string file = gnuplot_quoted(data_name);
+  const std::vector<std::string> labels = label_lines();
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < chart_.series.size(); ++i) {
+    const ChartSeries& series = chart_.series[i];
+    const std::string color = format("rgb '%s'", kColors[i % kColors.size()]), number = std::to_string(i + 1);
+    const auto part = [&](int block, const std::string& how) { parts.push_back(file + format(" index %d using ", block) + how); };
+    part(data_.add("lowest of each x, series " + number, point_lines(lowest_of_each_x(series.points))), "1:2 with lines lw 2 lc " + color + " notitle");
+    part(data_.add("x y std_error label, series " + number, point_lines(series.points)),
+         format("1:2 with points pt %d ps 1.4 lc ", kMarks[i % kMarks.size()]) + color + " title " + gnuplot_quoted(series.name));
+    if (labels[i].empty()) continue;
+    part(data_.add("places of labels, series " + number, labels[i]), "1:2:3 with labels left font ',10' noenhanced textcolor " + color + " notitle");
+  }
+  for (const ChartLevel& level : chart_.levels)
+    parts.push_back(format("%.10g with lines dt 2 lw 2 lc rgb '#555555' title ", level.y) + gnuplot_quoted(level.name));
+  std::string text = "plot ";
+  for (std::size_t i = 0; i < parts.size(); ++i) text += (i > 0 ? ", \\\n     " : "") + parts[i];
+  return text + '\n';
+}
+
+}  // namespace
+
+FigureText write_chart(const Chart& chart, const std::string& name) {
+  Drawing drawing(chart);
+  const std::string curves = drawing.curves(name + ".dat");
+  std::string script = "# Draw again with: gnuplot " + name + ".gp\n" + drawing.axes();
+  script += format("set terminal pngcairo size %g,%g font 'DejaVu Sans,13'\nset output ", kWidth, kHeight) + gnuplot_quoted(name + ".png") + '\n' + curves;
+  script += format("set terminal svg size %g,%g font 'DejaVu Sans,13' fontscale 1.3 dynamic\nset output ", kWidth, kHeight) + gnuplot_quoted(name + ".svg") + '\n' + curves;
+  return {drawing.data().text, script};
+}
+
+}  // namespace mla
