@@ -13,12 +13,11 @@ namespace {
 
 constexpr int kNotFound = 127;
 
-[[noreturn]] void become_gnuplot(const std::filesystem::path& script, int error_pipe) {
+// Between fork and exec only what is safe there: no allocation. Without -d a user's ~/.gnuplot would change the figure.
+[[noreturn]] void become_gnuplot(const char* folder, const char* name, int error_pipe) {
   dup2(error_pipe, STDERR_FILENO);
   if (const int null = open("/dev/null", O_WRONLY); null >= 0) dup2(null, STDOUT_FILENO);
-  const std::filesystem::path folder = script.has_parent_path() ? script.parent_path() : std::filesystem::path(".");
-  const std::string name = script.filename().string();
-  if (chdir(folder.c_str()) == 0) execlp("gnuplot", "gnuplot", name.c_str(), static_cast<char*>(nullptr));
+  if (chdir(folder) == 0) execlp("gnuplot", "gnuplot", "-d", name, static_cast<char*>(nullptr));
   _exit(kNotFound);
 }
 
@@ -34,9 +33,10 @@ std::string read_all(int fd) {
 void run_gnuplot(const std::filesystem::path& script) {
   std::array<int, 2> pipe_ends{};
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) fail<ResourceError>("plot", "cannot start gnuplot: no pipe to be had");
+  const std::string folder = script.has_parent_path() ? script.parent_path().string() : ".", name = script.filename().string();
   const pid_t child = fork();
   if (child < 0) fail<ResourceError>("plot", "cannot start gnuplot: no process to be had");
-  if (child == 0) become_gnuplot(script, pipe_ends[1]);
+  if (child == 0) become_gnuplot(folder.c_str(), name.c_str(), pipe_ends[1]);
   close(pipe_ends[1]);
   std::string said = read_all(pipe_ends[0]);
   close(pipe_ends[0]);

@@ -12,7 +12,16 @@ RunStatus status_of(const std::string& name) {
   return name == "interrupted" ? RunStatus::interrupted : RunStatus::failed;
 }
 
-Json parsed(const Statement& row, int column) { return row.is_null(column) ? Json() : Json::parse(row.text(column), nullptr, false); }
+// A store of someone else's making may hold anything, nested without end too.
+Json parsed(const Statement& row, int column) {
+  if (row.is_null(column)) return {};
+  try {
+    return parse_json(row.text(column), "run database");
+  } catch (const CheckpointError& error) {
+    fail<StoreError>("store", "wanted JSON in column ", column, " of a run; is this store damaged? ", error.what());
+  }
+}
+
 std::optional<int64_t> optional_integer(const Statement& row, int column) {
   return row.is_null(column) ? std::nullopt : std::optional(row.integer(column));
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/sha256.h"
 #include "results/store.h"
 
 namespace mla::test {
@@ -28,7 +29,7 @@ inline RunRecord sample_record(const SampleRun& run = {}) {
   record.corpus = run.corpus;
   record.protocol = run.protocol;
   record.config = {{"label", run.label}, {"options", {{"rank", run.kv_values}}}};
-  record.inputs = {{"checkpoint", "model.gguf", std::string(64, 'a')}, {"corpus", run.corpus, std::string(64, 'b')}};
+  record.inputs = {{"checkpoint", "model.gguf", sha256_hex(run.model)}, {"corpus", run.corpus, sha256_hex(run.corpus)}};
   record.stage_versions = {{"convert", 1}, {"score", 1}};
   record.dtype = run.dtype;
   record.device = "cpu";
