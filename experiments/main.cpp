@@ -32,21 +32,30 @@ CLI::App& deepest(CLI::App& app) {
   return app;
 }
 
-int report_usage(CLI::App& app, const std::string& message, const std::vector<std::string>& words) {
-  CLI::App& command = deepest(app);
-  std::vector<std::string> known;
-  for (const CLI::App* sub : command.get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
-  for (const CLI::Option* option : command.get_options())
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  std::string hint;
-  for (std::string word : words) {
-    word = word.substr(0, word.find('='));
-    const bool unknown = std::find(known.begin(), known.end(), word) == known.end() && message.find(word) != std::string::npos;
-    const std::string near = unknown ? nearest_name(word, known) : "";
-    if (!near.empty()) hint = "; did you mean '" + near + "'?";
+// "unknown option '--modle'; did you mean '--model'?" for the first word that looks like a misspelt one, else nothing.
+std::string misspelt(const CLI::App& command, const std::vector<std::string>& words) {
+  std::vector<std::string> flags, commands;
+  for (const CLI::App* app = &command; app; app = app->get_parent())
+    for (const CLI::Option* option : app->get_options())
+      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) commands.push_back(sub->get_name());
+  for (const std::string& each : words) {
+    const bool is_flag = each.starts_with("--") && each.size() > 2;
+    const std::string word = is_flag ? each.substr(0, each.find('=')) : each;
+    const std::vector<std::string>& known = is_flag ? flags : commands;
+    if (std::find(known.begin(), known.end(), word) != known.end()) continue;
+    const std::string near = nearest_name(word, known);
+    if (is_flag || !near.empty())
+      return std::string("unknown ") + (is_flag ? "option '" : "command '") + word + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?");
   }
-  const std::string name = command.get_name();
-  return report(kUsage, message + hint + " (see `mlaforge " + (&command == &app ? "" : name + " ") + "--help`)");
+  return "";
+}
+
+int report_usage(CLI::App& app, const std::string& message, const std::vector<std::string>& words) {
+  const CLI::App& command = deepest(app);
+  const std::string better = misspelt(command, words);
+  const std::string name = &command == &app ? "" : command.get_name() + " ";
+  return report(kUsage, (better.empty() ? message : better) + " (see `mlaforge " + name + "--help`)");
 }
 
 void add_global_flags(CLI::App& app) {

@@ -41,6 +41,7 @@ TEST_CASE("a wrong command line ends with code 2 and the nearest right word", "[
   const TemporaryFolder folder;
   check_error(mlaforge(folder.path(), {"rnu"}), 2, "did you mean 'run'?");
   check_error(mlaforge(folder.path(), {"run", "--modle", "x"}), 2, "did you mean '--model'?");
+  check_error(mlaforge(folder.path(), {"run", "--zzz", "x"}), 2, "unknown option '--zzz'");
   check_error(mlaforge(folder.path(), {"run"}), 2, "--model");
   check_error(mlaforge(folder.path(), {"table", "--format", "htlm"}), 2, "unknown format");
   check_error(mlaforge(folder.path(), {"methods", "transmal"}), 2, "did you mean 'transmla'?");
@@ -96,7 +97,7 @@ TEST_CASE("with a real model, impossible options and a short text are refused an
   check_error(mlaforge(folder.path(), long_window), 2, "at least one window of 512 tokens");
   write(folder / "text.txt", "The quick brown fox jumps over the lazy dog, and then it does so again, as often as it must be done.");
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "400", "--calibration-ids", "ids.json"})), 2, "at most 320");
-  check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4"})), 2, "--calibration-ids");
+  check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "64"})), 2, "--calibration-ids");
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "64", "--calibration-ids", "ids.json"})), 3, "999999");
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "mha2mla", "--rope-dim", "7"})), 2, "rope_dim");
   check_error(mlaforge(folder.path(), {"convert", "--model", model, "--method", "mha2mla", "--out", "."}), 2, "exists already");
