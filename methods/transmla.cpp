@@ -42,7 +42,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2502.07864",
-                           {{"freqfold", "(none)", "adjacent frequencies treated as equal; divides head_dim/2"},
+                           {{"freqfold", "required", "adjacent frequencies treated as equal; divides head_dim/2"},
                             {"collapse", "auto", "every n-th frequency kept; auto = head_dim / qk_mqa_dim"},
                             {"qk_mqa_dim", "64", "dims of the shared rope key"},
                             {"kv_lora_rank", "512", "rank of the latent"},

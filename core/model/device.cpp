@@ -20,6 +20,9 @@ constexpr NamedType kTypes[] = {{"fp32", at::kFloat}, {"bf16", at::kBFloat16}, {
 
 // Registers ATen's CUDA back end; the reason why not, or empty.
 std::string open_cuda() {
+#ifndef MLAFORGE_CUDA
+  return "this program was configured with MLAFORGE_CUDA=OFF";
+#endif
   if (at::hasCUDA()) return {};
   if (!std::filesystem::exists("/dev/nvidiactl") && !std::filesystem::exists("/dev/dxg")) return "no NVIDIA device is present";
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
