@@ -10,7 +10,8 @@ namespace {
 constexpr double kCharacter = 7.0, kHalfHeight = 7.0;  // of a 10 point label
 constexpr double kNearX = 14.0, kNearY = 8.0;          // a label so near to a mark is read as that mark's
 constexpr double kLineStep = 6.0;                      // lines are obstacles at points so far apart
-constexpr double kOverLine = 1, kOverMark = 10, kOverLabel = 100;
+constexpr double kCrowdX = 60.0, kCrowdY = 30.0;        // marks so near to each other have their labels in their own order
+constexpr double kOverLine = 1, kWrongSide = 6, kOverMark = 10, kOverLabel = 100;
 
 struct Box {
   double left, bottom, right, top;
@@ -67,6 +68,16 @@ struct Obstacles {
   }
 };
 
+// What a label above its mark costs where a near mark lies higher, and one below where a near mark lies lower.
+double wrong_side_cost(const std::vector<LabelledPixel>& points, std::size_t own, Pixel place) {
+  const Pixel at = points[own].at;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const double dx = points[i].at.x - at.x, dy = points[i].at.y - at.y;
+    if (i != own && std::abs(dx) < kCrowdX && std::abs(dy) < kCrowdY && dy * (place.y - at.y) > 0) return kWrongSide;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::vector<std::optional<Pixel>> place_labels(const std::vector<LabelledPixel>& points,
@@ -81,7 +92,7 @@ std::vector<std::optional<Pixel>> place_labels(const std::vector<LabelledPixel>&
     for (const Pixel& place : candidates(points[i].at, width)) {
       const Box box = box_of(place, width);
       if (box.left < 0 || box.bottom < 0 || box.right > area.width || box.top > area.height) continue;
-      if (const double cost = taken.cost(box, i); cost < least) {
+      if (const double cost = taken.cost(box, i) + wrong_side_cost(points, i, place); cost < least) {
         least = cost;
         best = place;
       }
