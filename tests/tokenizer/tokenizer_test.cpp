@@ -1,0 +1,147 @@
+// Behaviour that needs no real vocabulary: byte fallbacks, specials, bad files.
+#include <fstream>
+
+#include "core/base/error.h"
+#include "core/tokenizer/tokenizer.h"
+#include "tests/support/catch.h"
+#include "tests/support/paths.h"
+
+using namespace mla;
+using namespace mla::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+// a b c, "ab", "abc", two special tokens of which one begins the other.
+TokenizerData small_data() {
+  TokenizerData data;
+  data.tokens = {"a", "b", "c", "ab", "abc", "<s>", "<s>x", "\u0120"};
+  data.special = {false, false, false, false, false, true, true, false};
+  data.merges = {{"a", "b"}, {"ab", "c"}};
+  data.eos_id = 5;
+  return data;
+}
+
+Tokenizer small() { return Tokenizer(small_data(), "test"); }
+
+std::string joined(const std::vector<std::string_view>& pieces) {
+  std::string text;
+  for (const std::string_view piece : pieces) text += piece;
+  return text;
+}
+
+Json small_json() { return Json::parse(small().to_tokenizer_json().dump()); }
+
+}  // namespace
+
+TEST_CASE("merges apply in the order of their ranks", "[tokenizer]") {
+  const Tokenizer tokenizer = small();
+  CHECK(tokenizer.encode("abc") == std::vector<int32_t>{4});
+  CHECK(tokenizer.encode("abab") == std::vector<int32_t>{3, 3});
+  CHECK(tokenizer.encode("bca") == std::vector<int32_t>{1, 2, 0});
+  CHECK(tokenizer.encode("a b") == std::vector<int32_t>{0, 7, 1});
+  CHECK(tokenizer.encode("").empty());
+}
+
+TEST_CASE("a byte without a token of its own is left out, as the oracle does", "[tokenizer]") {
+  CHECK(small().encode("azb") == std::vector<int32_t>{3});  // what stands around it then merges
+}
+
+TEST_CASE("the longest special token wins", "[tokenizer]") {
+  const Tokenizer tokenizer = small();
+  const EncodeOptions special{.parse_special = true};
+  CHECK(tokenizer.encode("a<s>xb<s>", special) == std::vector<int32_t>{0, 6, 1, 5});
+  CHECK(tokenizer.decode(std::vector<int32_t>{0, 6, 1, 5}, false) == "a<s>xb<s>");
+  CHECK(tokenizer.decode(std::vector<int32_t>{0, 6, 1, 5}) == "ab");
+}
+
+TEST_CASE("ill-formed UTF-8 becomes the replacement character, part by part", "[tokenizer]") {
+  CHECK(sanitize_utf8("ok \xE2\x82\xAC") == "ok \xE2\x82\xAC");
+  CHECK(sanitize_utf8("a\xFFz") == "a\xEF\xBF\xBDz");
+  CHECK(sanitize_utf8("a\xE2\x82") == "a\xEF\xBF\xBD");                      // cut inside a character: one
+  CHECK(sanitize_utf8("\xC0\x80") == "\xEF\xBF\xBD\xEF\xBF\xBD");            // overlong: each byte
+  CHECK(sanitize_utf8("\xED\xA0\x80") == "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // a surrogate
+}
+
+TEST_CASE("pieces cover the text without gaps", "[tokenizer]") {
+  for (const std::string text : {"", " ", "a  b\t\nc", "I'll 12 3\u00b2 \u4f60\u597d!?\u00a0 x", "'re'S  'x", "\n\n  "})
+    for (const Pretokenizer kind : {Pretokenizer::gpt2, Pretokenizer::smollm}) CHECK(joined(split_pieces(text, kind)) == text);
+}
+
+TEST_CASE("white space before a word leaves its last blank to the word", "[tokenizer]") {
+  const auto pieces = split_pieces("a   b  ", Pretokenizer::gpt2);
+  CHECK(pieces == std::vector<std::string_view>{"a", "  ", " b", "  "});
+  CHECK(split_pieces("x123y", Pretokenizer::gpt2) == std::vector<std::string_view>{"x", "123", "y"});
+  CHECK(split_pieces("x123y", Pretokenizer::smollm) == std::vector<std::string_view>{"x", "1", "2", "3", "y"});
+  CHECK(split_pieces("we'll WE'LL", Pretokenizer::gpt2) == std::vector<std::string_view>{"we", "'ll", " WE", "'", "LL"});
+}
+
+TEST_CASE("a token id outside the vocabulary is refused", "[tokenizer]") {
+  const Tokenizer tokenizer = small();
+  CHECK_THROWS_AS(tokenizer.piece(-1), ShapeError);
+  CHECK_THROWS_AS(tokenizer.piece(8), ShapeError);
+  CHECK_THROWS_AS(tokenizer.decode(std::vector<int32_t>{99}, false), ShapeError);
+}
+
+TEST_CASE("a vocabulary that contradicts itself is refused by name", "[tokenizer][errors]") {
+  const auto refused = [](const TokenizerData& data, const std::string& says) {
+    CHECK_THROWS_WITH(Tokenizer(data, "voc.json"), Contains("voc.json") && Contains(says));
+    CHECK_THROWS_AS(Tokenizer(data, "voc.json"), CheckpointError);
+  };
+  TokenizerData twice = small_data(), unknown_part = small_data(), unknown_result = small_data(), alphabet = small_data();
+  twice.tokens[1] = "a";
+  refused(twice, "'a' stands twice");
+  unknown_part.merges.push_back({"q", "a"});
+  refused(unknown_part, "merge 2");
+  unknown_result.merges.push_back({"b", "c"});
+  refused(unknown_result, "merge 2");
+  alphabet.tokens[2] = " c";
+  refused(alphabet, "byte alphabet");
+}
+
+TEST_CASE("a tokenizer.json round trip keeps every id", "[tokenizer]") {
+  const Tokenizer again(tokenizer_from_json(small_json(), "again"), "again");
+  CHECK(again.encode("abcab<s>xcc") == small().encode("abcab<s>xcc"));
+  CHECK(again.encode("abc<s>x", {.parse_special = true}) == std::vector<int32_t>{4, 6});
+  CHECK(again.sha256() == small().sha256());
+}
+
+TEST_CASE("a tokenizer.json that we cannot follow exactly is refused", "[tokenizer][errors]") {
+  const auto refused = [](const Json& json) { CHECK_THROWS_AS(Tokenizer(tokenizer_from_json(json, "t.json"), "t.json"), CheckpointError); };
+  refused(Json::array());
+  refused(Json::object());
+  Json json = small_json();
+  json["model"]["type"] = "Unigram";
+  refused(json);
+  json = small_json();
+  json["model"].erase("vocab");
+  refused(json);
+  json = small_json();
+  json["model"]["vocab"]["a"] = "zero";
+  refused(json);
+  json = small_json();
+  json["model"]["vocab"]["a"] = 1000000;  // a hole in the ids
+  refused(json);
+  json = small_json();
+  json["model"]["vocab"]["a"] = -1;
+  refused(json);
+  json = small_json();
+  json["model"]["merges"] = Json::array({"nospace"});
+  refused(json);
+  json = small_json();
+  json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a+)+$"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  refused(json);
+  json = small_json();
+  json["pre_tokenizer"] = {{"type", "Whitespace"}};
+  refused(json);
+}
+
+TEST_CASE("a tokenizer file that is missing, cut or no JSON is named", "[tokenizer][errors]") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH(Tokenizer::load(folder.path()), Contains("tokenizer.json"));
+  const std::string whole = small_json().dump();
+  for (std::size_t size = 0; size < whole.size(); size += 7) {
+    std::ofstream(folder / "tokenizer.json") << whole.substr(0, size);
+    CHECK_THROWS_AS(Tokenizer::load(folder.path()), CheckpointError);
+  }
+}
