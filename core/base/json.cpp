@@ -32,6 +32,8 @@ void check_depth(std::string_view text, std::string_view where, int limit) {
 Json parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes)
     fail<CheckpointError>("json", "wanted at most ", limits.max_bytes, " bytes in ", where, ", got ", text.size());
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)  // the parser would take it for the end
+    fail<CheckpointError>("json", "malformed JSON in ", where, ": zero byte at ", nul);
   check_depth(text, where, limits.max_depth);
   std::vector<std::set<std::string>> keys;
   const auto callback = [&](int, Json::parse_event_t event, Json& parsed) {

@@ -57,15 +57,18 @@ class GgufCheckpoint : public Checkpoint {
                  (end - begin) * block.elements, out + begin * block.elements);
     });
     file_.file().release(tensor->offset, tensor->bytes.size());
+    if (name.find(".q_proj.") != std::string::npos) values = unpermute(values, config_.num_heads, name);
+    if (name.find(".k_proj.") != std::string::npos) values = unpermute(values, config_.num_kv_heads, name);
+    values = values.to(dtype);
     require_finite_tensor(values, name, path());
-    if (name.find(".q_proj.") != std::string::npos) values = unpermute(values, config_.num_heads);
-    if (name.find(".k_proj.") != std::string::npos) values = unpermute(values, config_.num_kv_heads);
-    return values.to(dtype);
+    return values;
   }
 
  private:
   // llama.cpp stores a head's rows interleaved: row 2i is rotary row i, row 2i+1 is rotary row i + h/2.
-  static at::Tensor unpermute(const at::Tensor& weight, int64_t heads) {
+  at::Tensor unpermute(const at::Tensor& weight, int64_t heads, const std::string& name) const {
+    if (weight.dim() != 2 || weight.size(0) != heads * config_.head_dim)
+      fail<CheckpointError>("checkpoint", path().string(), ": wanted tensor ", name, " with ", heads * config_.head_dim, " rows, got shape ", weight.sizes());
     const int64_t half = weight.size(0) / heads / 2;
     return weight.view({heads, half, 2, weight.size(1)}).transpose(1, 2).reshape(weight.sizes()).contiguous();
   }
@@ -84,15 +87,16 @@ class DirectoryCheckpoint : public Checkpoint {
       add_file("model.safetensors");
       return;
     }
-    const Json map = read_json_file(index).value("weight_map", Json());
+    const Json root = read_json_file(index), map = root.is_object() ? root.value("weight_map", Json()) : Json();
     if (!map.is_object()) fail<CheckpointError>("checkpoint", index.string(), ": wanted a weight_map object");
     for (const auto& item : map.items()) {
       if (!item.value().is_string()) fail<CheckpointError>("checkpoint", index.string(), ": wanted file names in weight_map");
       const std::string name = item.value();
-      if (name.empty() || name.find('/') != std::string::npos || name.front() == '.')
+      if (name.empty() || name.find_first_of(std::string_view("/\0", 2)) != std::string::npos || name.front() == '.')
         fail<CheckpointError>("checkpoint", index.string(), ": wanted a file of this folder for ", item.key(), ", got ", name);
       if (!files_.count(name)) add_file(name);
-      if (!owner_.count(item.key())) fail<CheckpointError>("checkpoint", index.string(), ": ", name, " holds no tensor ", item.key());
+      if (owner_.find(item.key()) == owner_.end() || owner_.at(item.key()) != files_.at(name))
+        fail<CheckpointError>("checkpoint", index.string(), ": ", name, " holds no tensor ", item.key());
     }
   }
   const ModelConfig& config() const override { return config_; }
@@ -107,15 +111,18 @@ class DirectoryCheckpoint : public Checkpoint {
                                                           {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
     at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
     if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
-    require_finite_tensor(raw, name, path_);
-    return raw.to(dtype);
+    const at::Tensor values = raw.to(dtype);
+    require_finite_tensor(values, name, path_);
+    return values;
   }
 
  private:
   void add_file(const std::string& name) {
     const auto file = std::make_shared<SafetensorsFile>(path_ / name);
     files_[name] = file;
-    for (const auto& [tensor, entry] : file->tensors()) owner_[tensor] = file;
+    for (const auto& [tensor, entry] : file->tensors())
+      if (!owner_.emplace(tensor, file).second)
+        fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", tensor, " stands in two files, one of them ", name);
   }
   std::filesystem::path path_;
   ModelConfig config_;
@@ -126,9 +133,10 @@ class DirectoryCheckpoint : public Checkpoint {
 }  // namespace
 
 std::shared_ptr<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path))
+  std::error_code ignored;  // a path that cannot be looked at is no model either
+  if (!std::filesystem::exists(path, ignored))
     fail<CheckpointError>("checkpoint", "no such file or folder: ", path.string(), "; wanted a GGUF file or a folder with config.json");
-  if (std::filesystem::is_directory(path)) return std::make_shared<DirectoryCheckpoint>(path);
+  if (std::filesystem::is_directory(path, ignored)) return std::make_shared<DirectoryCheckpoint>(path);
   return std::make_shared<GgufCheckpoint>(path);
 }
 

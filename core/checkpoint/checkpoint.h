@@ -20,7 +20,7 @@ class Checkpoint {
   virtual const ModelConfig& config() const = 0;
   virtual bool has(const std::string& name) const = 0;
   // Fresh contiguous CPU tensor; GGUF's row permutation of q and k is undone, so rotary pair i is rows (i, i + h/2).
-  // Throws CheckpointError when it is missing or holds a NaN or infinity.
+  // Throws CheckpointError when it is missing or, as `dtype`, holds a NaN or infinity.
   virtual at::Tensor load(const std::string& name, at::ScalarType dtype) const = 0;
   virtual const std::filesystem::path& path() const = 0;
 };

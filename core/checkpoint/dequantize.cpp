@@ -50,6 +50,12 @@ float half_to_float(uint16_t bits) {
   return value;
 }
 
+bool is_known_type(uint32_t type) {
+  for (const GgufType known : {GgufType::f32, GgufType::f16, GgufType::bf16, GgufType::q4_1, GgufType::q8_0})
+    if (static_cast<uint32_t>(known) == type) return true;
+  return false;
+}
+
 GgufBlock block_of(GgufType type) {
   switch (type) {
     case GgufType::f32: return {1, 4};
@@ -58,7 +64,7 @@ GgufBlock block_of(GgufType type) {
     case GgufType::q4_1: return {32, 20};
     case GgufType::q8_0: return {32, 34};
   }
-  fail<CheckpointError>("gguf", "wanted tensor type F32, F16, BF16, Q8_0 or Q4_1, got ", static_cast<uint32_t>(type));
+  fail<ShapeError>("gguf", "wanted a known tensor type, got ", static_cast<uint32_t>(type));
 }
 
 void dequantize(GgufType type, std::span<const std::byte> in, int64_t elements, float* out) {

@@ -10,6 +10,7 @@ struct GgufBlock {
   int64_t elements;  // per block
   int64_t bytes;
 };
+bool is_known_type(uint32_t type);
 GgufBlock block_of(GgufType type);
 
 // `elements` values to fp32, bit-equal to the `gguf` package's dequantisation. in.size() must be elements / block * bytes.

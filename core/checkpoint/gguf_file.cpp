@@ -114,6 +114,7 @@ std::size_t byte_size(Reader& in, const GgufTensor& tensor) {
 GgufTensor tensor_entry(Reader& in) {
   GgufTensor tensor;
   tensor.name = in.string("a tensor name", kMaxName);
+  if (tensor.name.empty()) in.error("a tensor name is empty");
   const auto dims = in.number<uint32_t>("number of dimensions of " + tensor.name);
   if (dims < 1 || dims > 4) in.error("wanted 1 to 4 dimensions for tensor " + tensor.name + ", got " + std::to_string(dims));
   for (uint32_t d = 0; d < dims; ++d) {
@@ -121,7 +122,9 @@ GgufTensor tensor_entry(Reader& in) {
     if (size < 1 || size > kMaxDim) in.error("wanted dimensions in [1, 2^31] for tensor " + tensor.name + ", got " + std::to_string(size));
     tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
   }
-  tensor.type = static_cast<GgufType>(in.number<uint32_t>("type of " + tensor.name));
+  const auto type = in.number<uint32_t>("type of " + tensor.name);
+  if (!is_known_type(type)) in.error("wanted type F32, F16, BF16, Q8_0 or Q4_1 of tensor " + tensor.name + ", got type " + std::to_string(type));
+  tensor.type = static_cast<GgufType>(type);
   tensor.offset = in.number<uint64_t>("offset of " + tensor.name);
   return tensor;
 }
@@ -139,7 +142,8 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
   if (std::memcmp(in.take(4, "the magic"), "GGUF", 4) != 0)
     fail<CheckpointError>("gguf", path.string(), " is not a GGUF file: wanted the magic GGUF at byte 0");
   const auto version = in.number<uint32_t>("the version");
-  if (version != 2 && version != 3) in.error("wanted version 2 or 3, got " + std::to_string(version));
+  if (version != 2 && version != 3)
+    in.error("wanted version 2 or 3, got " + std::to_string(version) + (version >> 24 != 0 ? ": the file is big-endian" : ""));
   const uint64_t tensor_count = in.count("number of tensors", kMaxTensors), key_count = in.count("number of keys", kMaxKeys);
 
   for (uint64_t i = 0; i < key_count; ++i) {

@@ -18,6 +18,7 @@ void check(const ModelConfig& c, const std::string& where) {
   check_range(where, "hidden_size", c.hidden_size, 65536);
   check_range(where, "intermediate_size", c.intermediate_size, 1 << 20);
   check_range(where, "vocab_size", c.vocab_size, 1 << 21);
+  check_range(where, "max_position_embeddings", c.max_position, 1 << 30);
   if (c.num_heads % c.num_kv_heads != 0 || c.head_dim % 2 != 0)
     fail<CheckpointError>("config", where, ": wanted heads divisible by key/value heads and an even head_dim, got ", c.num_heads, ", ",
                           c.num_kv_heads, " and ", c.head_dim);

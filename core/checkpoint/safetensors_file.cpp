@@ -65,12 +65,15 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     if (!shape.is_array() || shape.size() > 8 || !std::all_of(shape.begin(), shape.end(), is_size)) bad("a shape of non-negative integers");
     if (!offsets.is_array() || offsets.size() != 2 || !is_size(offsets[0]) || !is_size(offsets[1])) bad("two data_offsets");
     const uint64_t begin = offsets[0], end = offsets[1];
-    uint64_t size = type->size;
+    uint64_t extent = type->size;  // bytes, with empty dimensions as one: strides are counted so
+    bool empty = false;
     SafeTensor tensor{type->type, {}, {}};
     for (const Json& dim : shape) {
-      if (__builtin_mul_overflow(size, dim.get<uint64_t>(), &size)) bad("a shape whose size can be counted");
       tensor.shape.push_back(dim.get<int64_t>());
+      empty = empty || dim == 0;
+      if (dim != 0 && (__builtin_mul_overflow(extent, dim.get<uint64_t>(), &extent) || extent >> 62 != 0)) bad("a shape whose size can be counted");
     }
+    const uint64_t size = empty ? 0 : extent;
     if (begin > end || end > data.size()) bad("data_offsets within the file");
     if (end - begin != size) bad("data_offsets that fit the shape");
     tensor.bytes = data.subspan(begin, size);
