@@ -47,6 +47,35 @@ bool to_bytes(const std::string& token, std::string& bytes) {
   return true;
 }
 
+// Finds the special tokens of a text from left to right; where several begin, the longest. Each token is searched for again
+// only once the reader is past its last place, so that a text of many special tokens is not read many times over.
+class SpecialScanner {
+ public:
+  struct Found {
+    std::size_t at;
+    const std::string* token;  // null: no more
+    int32_t id;
+  };
+
+  SpecialScanner(std::string_view text, const Tokenizer& tokenizer, const std::vector<int32_t>& ids) : text_(text) {
+    for (const int32_t id : ids)
+      if (const std::string& token = tokenizer.piece(id); !token.empty()) places_.push_back({text.find(token), &token, id});
+  }
+  Found next(std::size_t begin) {
+    Found first{std::string_view::npos, nullptr, -1};
+    for (Found& place : places_) {
+      if (place.at < begin) place.at = text_.find(*place.token, begin);
+      if (place.at == std::string_view::npos) continue;
+      if (place.at < first.at || (place.at == first.at && place.token->size() > first.token->size())) first = place;
+    }
+    return first;
+  }
+
+ private:
+  std::string_view text_;
+  std::vector<Found> places_;  // next place of each token; npos where there is none
+};
+
 }  // namespace
 
 Tokenizer::Tokenizer(TokenizerData data, const std::string& where) : data_(std::move(data)) {
@@ -55,6 +84,7 @@ Tokenizer::Tokenizer(TokenizerData data, const std::string& where) : data_(std::
     const auto id = static_cast<int32_t>(i);
     std::string bytes;
     if (data_.special[i]) {
+      if (sanitize_utf8(data_.tokens[i]) != data_.tokens[i]) fail<CheckpointError>("tokenizer", where, ": special token ", id, " is not UTF-8");
       special_ids_.push_back(id);
       bytes = data_.tokens[i];
     } else if (!to_bytes(data_.tokens[i], bytes)) {
@@ -63,7 +93,7 @@ Tokenizer::Tokenizer(TokenizerData data, const std::string& where) : data_(std::
     if (!ids.emplace(data_.tokens[i], id).second) fail<CheckpointError>("tokenizer", where, ": token '", data_.tokens[i], "' stands twice");
     pieces_.push_back(std::move(bytes));
   }
-  for (std::size_t byte = 0; byte < 256; ++byte) {  // SmolLM2's vocabulary lacks 16 bytes that UTF-8 seldom or never uses
+  for (std::size_t byte = 0; byte < 256; ++byte) {  // SmolLM2's vocabulary lacks 21: six control characters, and 15 bytes that UTF-8 never uses or no assigned character has
     const auto found = ids.find(alphabet().text_of[byte]);
     table_.byte_ids[byte] = found == ids.end() ? -1 : found->second;
   }
@@ -97,21 +127,13 @@ std::vector<int32_t> Tokenizer::encode(std::string_view utf8, const EncodeOption
   std::vector<int32_t> ids;
   const std::string_view all = text;
   std::size_t begin = 0;
-  while (options.parse_special && begin < all.size()) {
-    std::size_t first = std::string_view::npos;
-    int32_t special = -1;
-    for (const int32_t id : special_ids_) {
-      const std::string& token = piece(id);
-      const std::size_t at = token.empty() ? std::string_view::npos : all.find(token, begin);
-      if (at < first || (at == first && special >= 0 && at != std::string_view::npos && token.size() > piece(special).size())) {
-        first = at;
-        special = id;
-      }
+  if (options.parse_special) {
+    SpecialScanner scan(all, *this, special_ids_);
+    for (auto found = scan.next(0); found.token != nullptr; found = scan.next(begin)) {
+      encode_plain(all.substr(begin, found.at - begin), known, ids);
+      ids.push_back(found.id);
+      begin = found.at + found.token->size();
     }
-    if (special < 0) break;
-    encode_plain(all.substr(begin, first - begin), known, ids);
-    ids.push_back(special);
-    begin = first + piece(special).size();
   }
   encode_plain(all.substr(begin), known, ids);
   return ids;
@@ -124,10 +146,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   return sanitize_utf8(bytes);
 }
 
-const std::string& Tokenizer::piece(int32_t id) const {
+std::size_t Tokenizer::index(int32_t id) const {
   if (id < 0 || id >= vocab_size()) fail<ShapeError>("tokenizer", "wanted a token id in [0, ", vocab_size(), "), got ", id);
-  return pieces_[static_cast<std::size_t>(id)];
+  return static_cast<std::size_t>(id);
 }
+
+const std::string& Tokenizer::piece(int32_t id) const { return pieces_[index(id)]; }
 
 std::string Tokenizer::sha256() const { return sha256_hex(to_tokenizer_json().dump()); }
 

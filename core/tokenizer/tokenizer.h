@@ -32,7 +32,8 @@ class Tokenizer {
  public:
   // A GGUF file, a tokenizer.json, or a folder that holds one. Throws CheckpointError naming file and field.
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& model);
-  // Throws CheckpointError: a merge whose parts or result are not in the vocabulary, a token twice.
+  // Throws CheckpointError: a merge whose parts or result are not in the vocabulary, a token twice, a special token that is
+  // not UTF-8, another that is not in the byte alphabet.
   Tokenizer(TokenizerData data, const std::string& where);
 
   // Adds no special tokens. Ill-formed UTF-8 is read as U+FFFD.
@@ -43,11 +44,12 @@ class Tokenizer {
   int64_t vocab_size() const { return static_cast<int64_t>(pieces_.size()); }
   int32_t bos_id() const { return data_.bos_id; }
   int32_t eos_id() const { return data_.eos_id; }
-  bool is_special(int32_t id) const { return data_.special.at(static_cast<std::size_t>(id)); }
+  bool is_special(int32_t id) const { return data_.special[index(id)]; }  // throws as piece() does
   std::string sha256() const;       // over vocabulary, merges and pre-tokenizer
   Json to_tokenizer_json() const;   // a Hugging Face tokenizer.json that gives the same ids
 
  private:
+  std::size_t index(int32_t id) const;
   void encode_plain(std::string_view text, std::unordered_map<std::string_view, std::vector<int32_t>>& known,
                     std::vector<int32_t>& ids) const;
   TokenizerData data_;

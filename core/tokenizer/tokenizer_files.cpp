@@ -23,7 +23,7 @@ Json digits_then_bytes() {
 
 Pretokenizer pretokenizer_of(Json json, const std::string& where) {
   const auto forget_offsets = [](Json& step) {  // they do not change the ids
-    if (step.is_object() && step.value("type", "") == "ByteLevel") step["trim_offsets"] = true;
+    if (step.is_object() && step.value("type", Json()) == "ByteLevel") step["trim_offsets"] = true;
   };
   forget_offsets(json);
   if (json.is_object() && json.contains("pretokenizers"))
@@ -31,6 +31,15 @@ Pretokenizer pretokenizer_of(Json json, const std::string& where) {
   if (json == byte_level()) return Pretokenizer::gpt2;
   if (json == digits_then_bytes()) return Pretokenizer::smollm;
   fail<CheckpointError>("tokenizer", where, ": pre_tokenizer ", json.dump(), " is not known; known: ByteLevel, Digits + ByteLevel");
+}
+
+// Options of the model that would change the ids; absent, null, false and "" are their neutral values.
+void refuse_unfollowed(const Json& model, const std::string& where) {
+  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
+    const Json value = model.value(key, Json());
+    if (!value.is_null() && value != false && value != "" && value != 0)
+      fail<CheckpointError>("tokenizer", where, ": model.", key, " ", value.dump(), " is not supported");
+  }
 }
 
 }  // namespace
@@ -72,13 +81,14 @@ TokenizerData tokenizer_from_json(const Json& json, const std::string& where) {
   if (json.contains("normalizer") && !json["normalizer"].is_null()) bad("a normalizer is not supported");
   if (!model.contains("vocab") || !model["vocab"].is_object() || !model.contains("merges") || !model["merges"].is_array())
     bad("wanted model.vocab as an object and model.merges as a list");
+  refuse_unfollowed(model, where);
   TokenizerData data;
   data.pretokenizer = pretokenizer_of(json.value("pre_tokenizer", Json()), where);
   const auto place = [&](const std::string& token, const Json& id, bool special) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxVocabulary) bad("wanted ids in [0, 2^21), got " + id.dump());
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= kMaxVocabulary) bad(std::string("wanted ids in [0, 2^21) in ") + (special ? "added_tokens" : "model.vocab") + ", got " + id.dump());
     const std::size_t at = id;
     if (at >= data.tokens.size()) data.tokens.resize(at + 1), data.special.resize(at + 1);
-    if (!data.tokens[at].empty() && data.tokens[at] != token) bad("id " + id.dump() + " stands for two tokens");
+    if (!data.tokens[at].empty() && data.tokens[at] != token) bad("model.vocab: id " + id.dump() + " stands for two tokens");
     data.tokens[at] = token;
     if (special) data.special[at] = true;
   };
@@ -88,15 +98,21 @@ TokenizerData tokenizer_from_json(const Json& json, const std::string& where) {
     place(added["content"], added.value("id", Json()), true);
   }
   for (std::size_t id = 0; id < data.tokens.size(); ++id)
-    if (data.tokens[id].empty()) bad("id " + std::to_string(id) + " has no token");
+    if (data.tokens[id].empty()) bad("model.vocab: id " + std::to_string(id) + " has no token");
   for (const Json& merge : model["merges"]) {
     if (merge.is_string()) data.merges.push_back(split_merge(merge, where));
     else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) data.merges.emplace_back(merge[0], merge[1]);
-    else bad("wanted merges of two tokens, got " + merge.dump());
+    else bad("wanted model.merges of two tokens each, got " + merge.dump());
   }
-  const Json ids = json.value("mlaforge", Json::object());  // our own writer's note; bos and eos have no place in the format
-  data.bos_id = ids.value("bos_id", -1);
-  data.eos_id = ids.value("eos_id", -1);
+  const Json note = json.value("mlaforge", Json::object());  // our own writer's; bos and eos have no place in the format
+  const auto noted_id = [&](const std::string& key) {
+    const Json id = note.is_object() ? note.value(key, Json(-1)) : Json();
+    if (!id.is_number_integer() || id.get<int64_t>() < -1 || id.get<int64_t>() >= std::ssize(data.tokens))
+      bad("mlaforge." + key + " is not in the vocabulary: " + id.dump());
+    return id.get<int32_t>();
+  };
+  data.bos_id = noted_id("bos_id");
+  data.eos_id = noted_id("eos_id");
   return data;
 }
 

@@ -103,6 +103,19 @@ TEST_CASE("a safetensors file cut at any byte is refused by name", "[checkpoint]
   }
 }
 
+TEST_CASE("a safetensors file with any one byte inverted opens or is refused, and never does else", "[checkpoint][errors]") {
+  const TemporaryFolder folder;
+  const std::string whole = safetensors_bytes(kHeader, kData);
+  std::size_t refusals = 0;
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    std::string spoilt = whole;
+    spoilt[at] = static_cast<char>(~spoilt[at]);
+    write_bytes(folder / "spoilt", spoilt);
+    if (!refusal([&] { SafetensorsFile(folder / "spoilt"); }).empty()) ++refusals;
+  }
+  CHECK(refusals == whole.size() - kData.size());  // the inverse of a header's byte is no UTF-8 there
+}
+
 TEST_CASE("a safetensors header length beyond the file is refused", "[checkpoint][errors]") {
   const auto length = GENERATE(uint64_t{1000}, uint64_t{100000001}, uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 7);
   CHECK_THAT(refusal_of(raw(length) + kHeader + kData), Contains("wanted a header of at most"));

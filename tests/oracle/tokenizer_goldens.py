@@ -47,6 +47,7 @@ LINES = [
     "a" * 300, "ab" * 200 + " " + "=" * 150, " " * 77 + "x", "\n" * 33 + "\t" * 9,
     "https://example.org/a/b?c=d&e=%20f#g user@example.org", "$100 \u20ac50 \u00a320 \u20bf1 5\u00b0C \u00b13 \u2260 \u2264",
     "CamelCaseWord snake_case_word SCREAMING_CASE kebab-case-word",
+    "con\x04trol \x06 th\x13e \x14\x16\x1d", "far\U00040000plane \U000bffffs",  # bytes that the vocabulary lacks
 ]
 
 
@@ -95,13 +96,19 @@ def encode(text):
 
 # Everything assigned but surrogates and private use.
 points = [c for c in range(0x110000) if unicodedata2.category(chr(c)) not in ("Cn", "Cs", "Co")]
+ranges = []
+for c in points:
+    if ranges and ranges[-1][1] == c - 1:
+        ranges[-1][1] = c
+    else:
+        ranges.append([c, c])
 random_ids = [encode(text) for text in strings_of(points, 10000)]
 wikitext_ids = encode(open(wikitext, encoding="utf-8", newline="").read())
 golden = {
     "made_with": "tokenizers 0.21.4, gguf 0.19.0, unicodedata2 15.0.0",
     "wikitext2_test": {"tokens": len(wikitext_ids), "sha256": sha256_of([wikitext_ids])},
     "lines": [{"text": text, "ids": encode(text)} for text in LINES],
-    "random": {"assigned_points": len(points), "tokens": sum(map(len, random_ids)), "sha256": sha256_of(random_ids),
+    "random": {"assigned_points": len(points), "assigned_ranges": ranges, "tokens": sum(map(len, random_ids)), "sha256": sha256_of(random_ids),
                "blocks_of_100": [sha256_of(random_ids[i:i + 100])[:8] for i in range(0, 10000, 100)]},
 }
 with open(out, "w", encoding="ascii") as file:

@@ -1,7 +1,8 @@
 // Token ids equal those of the package `tokenizers` on SmolLM2's vocabulary (tests/oracle/tokenizer_goldens.py).
-#include <unicode/uchar.h>
 #include <unicode/utf8.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -50,11 +51,20 @@ class SplitMix64 {
   uint64_t state_;
 };
 
+// Of Unicode 15, without surrogates and private use. A later Unicode assigns more, but moves none of these to another class.
 std::vector<UChar32> assigned_points() {
   std::vector<UChar32> points;
-  for (UChar32 c = 0; c < 0x110000; ++c)
-    if (const int8_t type = u_charType(c); type != U_UNASSIGNED && type != U_SURROGATE && type != U_PRIVATE_USE_CHAR) points.push_back(c);
+  for (const Json& range : goldens()["random"]["assigned_ranges"])
+    for (UChar32 c = range[0]; c <= range[1].get<UChar32>(); ++c) points.push_back(c);
   return points;
+}
+
+// Which bytes have a token of their own.
+std::array<bool, 256> bytes_with_token(const Tokenizer& tokenizer) {
+  std::array<bool, 256> has{};
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    if (const std::string& piece = tokenizer.piece(id); piece.size() == 1 && !tokenizer.is_special(id)) has[static_cast<uint8_t>(piece[0])] = true;
+  return has;
 }
 
 std::string random_text(SplitMix64& random, const std::vector<UChar32>& points) {
@@ -100,7 +110,7 @@ TEST_CASE("ten thousand strings of random assigned code points give the ids of t
   if (!tokenizer) return;
   const std::vector<UChar32> points = assigned_points();
   const Json& golden = goldens()["random"];
-  REQUIRE(points.size() == golden["assigned_points"].get<std::size_t>());  // else this ICU is not at Unicode 15
+  REQUIRE(points.size() == golden["assigned_points"].get<std::size_t>());
   SplitMix64 random(15);
   std::string all;
   for (std::size_t block = 0; block < 100; ++block) {
@@ -111,6 +121,41 @@ TEST_CASE("ten thousand strings of random assigned code points give the ids of t
     all += bytes;
   }
   CHECK(sha256_hex(all) == golden["sha256"].get<std::string>());
+}
+
+TEST_CASE("SmolLM2 lacks tokens for 21 bytes: six control characters and what assigned characters never need", "[tokenizer]") {
+  const auto tokenizer = real_tokenizer();
+  if (!tokenizer) return;
+  const std::array<bool, 256> has = bytes_with_token(*tokenizer);
+  std::string missing;
+  for (std::size_t byte = 0; byte < 256; ++byte)
+    if (!has[byte]) missing += static_cast<char>(byte);
+  CHECK(missing == "\x04\x06\x13\x14\x16\x1d\xc0\xc1\xf1\xf2\xf5\xf6\xf7\xf8\xf9\xfa\xfb\xfc\xfd\xfe\xff");
+  CHECK(tokenizer->encode(missing.substr(0, 6)).empty());
+}
+
+TEST_CASE("decoding undoes encoding, but for bytes without a token", "[tokenizer]") {
+  const auto tokenizer = real_tokenizer();
+  if (!tokenizer) return;
+  const std::array<bool, 256> has = bytes_with_token(*tokenizer);
+  std::vector<std::string> texts;
+  for (const Json& line : goldens()["lines"]) texts.push_back(line["text"]);
+  SplitMix64 random(16);
+  const std::vector<UChar32> points = assigned_points();
+  for (int i = 0; i < 1000; ++i) texts.push_back(random_text(random, points));
+  for (const std::string& text : texts) {
+    std::string kept;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(kept), [&](char byte) { return has[static_cast<uint8_t>(byte)]; });
+    INFO(text);
+    CHECK(tokenizer->decode(tokenizer->encode(text)) == sanitize_utf8(kept));
+  }
+}
+
+TEST_CASE("ill-formed UTF-8 is encoded as the replacement character", "[tokenizer]") {
+  const auto tokenizer = real_tokenizer();
+  if (!tokenizer) return;
+  CHECK(tokenizer->encode("cut \xE2\x82 and \xFF stray") == tokenizer->encode("cut \uFFFD and \uFFFD stray"));
+  CHECK(tokenizer->decode(tokenizer->encode("\x80x")) == "\uFFFDx");
 }
 
 TEST_CASE("special tokens are matched only when that is asked for", "[tokenizer]") {
@@ -124,6 +169,16 @@ TEST_CASE("special tokens are matched only when that is asked for", "[tokenizer]
   CHECK(parsed.back() == tokenizer->eos_id());
   CHECK(tokenizer->decode(parsed) == "user");
   CHECK(tokenizer->decode(parsed, false) == text);
+}
+
+TEST_CASE("a text of many special tokens is read once, not once for each", "[tokenizer]") {
+  const auto tokenizer = real_tokenizer();
+  if (!tokenizer) return;
+  std::string text;
+  for (int i = 0; i < 40000; ++i) text += "<|im_end|>a";  // a quadratic search takes more than a minute
+  const std::vector<int32_t> ids = tokenizer->encode(text, {.parse_special = true});
+  CHECK(ids.size() == 80000);
+  CHECK(tokenizer->decode(ids, false) == text);
 }
 
 TEST_CASE("a word of a million letters is encoded, and comes back", "[tokenizer]") {

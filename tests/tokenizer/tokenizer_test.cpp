@@ -63,8 +63,20 @@ TEST_CASE("ill-formed UTF-8 becomes the replacement character, part by part", "[
   CHECK(sanitize_utf8("\xED\xA0\x80") == "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // a surrogate
 }
 
+TEST_CASE("ids that end inside a character decode to the replacement character", "[tokenizer]") {
+  TokenizerData data;
+  data.tokens = {"\u00e2", "\u0124", "\u00ac"};  // bytes E2 82 AC, the euro sign
+  data.special = {false, false, false};
+  const Tokenizer tokenizer(data, "test");
+  CHECK(tokenizer.encode("\u20ac") == std::vector<int32_t>{0, 1, 2});
+  CHECK(tokenizer.piece(1) == "\x82");
+  CHECK(tokenizer.decode(std::vector<int32_t>{0, 1, 2}) == "\u20ac");
+  CHECK(tokenizer.decode(std::vector<int32_t>{0, 1}) == "\uFFFD");
+}
+
 TEST_CASE("pieces cover the text without gaps", "[tokenizer]") {
-  for (const std::string text : {"", " ", "a  b\t\nc", "I'll 12 3\u00b2 \u4f60\u597d!?\u00a0 x", "'re'S  'x", "\n\n  "})
+  for (const std::string text : {"", " ", "a  b\t\nc", "I'll 12 3\u00b2 \u4f60\u597d!?\u00a0 x", "'re'S  'x", "\n\n  ",
+                                 "\u00a0\u3000\u0085\u2028x\r\n\t1 ", "e\u0301\U0001f468\u200d\U0001f469 \u0663\u00b2"})
     for (const Pretokenizer kind : {Pretokenizer::gpt2, Pretokenizer::smollm}) CHECK(joined(split_pieces(text, kind)) == text);
 }
 
@@ -81,6 +93,8 @@ TEST_CASE("a token id outside the vocabulary is refused", "[tokenizer]") {
   CHECK_THROWS_AS(tokenizer.piece(-1), ShapeError);
   CHECK_THROWS_AS(tokenizer.piece(8), ShapeError);
   CHECK_THROWS_AS(tokenizer.decode(std::vector<int32_t>{99}, false), ShapeError);
+  CHECK_THROWS_AS(tokenizer.decode(std::vector<int32_t>{99}), ShapeError);
+  CHECK_THROWS_AS(tokenizer.is_special(-1), ShapeError);
 }
 
 TEST_CASE("a vocabulary that contradicts itself is refused by name", "[tokenizer][errors]") {
@@ -88,7 +102,7 @@ TEST_CASE("a vocabulary that contradicts itself is refused by name", "[tokenizer
     CHECK_THROWS_WITH(Tokenizer(data, "voc.json"), Contains("voc.json") && Contains(says));
     CHECK_THROWS_AS(Tokenizer(data, "voc.json"), CheckpointError);
   };
-  TokenizerData twice = small_data(), unknown_part = small_data(), unknown_result = small_data(), alphabet = small_data();
+  TokenizerData twice = small_data(), unknown_part = small_data(), unknown_result = small_data(), alphabet = small_data(), ill_formed = small_data();
   twice.tokens[1] = "a";
   refused(twice, "'a' stands twice");
   unknown_part.merges.push_back({"q", "a"});
@@ -97,6 +111,8 @@ TEST_CASE("a vocabulary that contradicts itself is refused by name", "[tokenizer
   refused(unknown_result, "merge 2");
   alphabet.tokens[2] = " c";
   refused(alphabet, "byte alphabet");
+  ill_formed.tokens[5] = "<\xFF>";
+  refused(ill_formed, "special token 5 is not UTF-8");
 }
 
 TEST_CASE("a tokenizer.json round trip keeps every id", "[tokenizer]") {
@@ -106,34 +122,52 @@ TEST_CASE("a tokenizer.json round trip keeps every id", "[tokenizer]") {
   CHECK(again.sha256() == small().sha256());
 }
 
-TEST_CASE("a tokenizer.json that we cannot follow exactly is refused", "[tokenizer][errors]") {
-  const auto refused = [](const Json& json) { CHECK_THROWS_AS(Tokenizer(tokenizer_from_json(json, "t.json"), "t.json"), CheckpointError); };
-  refused(Json::array());
-  refused(Json::object());
+TEST_CASE("a tokenizer.json that we cannot follow exactly is refused; file and field are named", "[tokenizer][errors]") {
+  const auto refused = [](const std::string& change, const std::string& field) {  // `change` is a JSON merge patch
+    Json json = small_json();
+    json.merge_patch(Json::parse(change));
+    const auto read = [&] { return Tokenizer(tokenizer_from_json(json, "t.json"), "t.json"); };
+    INFO(change);
+    CHECK_THROWS_AS(read(), CheckpointError);
+    CHECK_THROWS_WITH(read(), Contains("t.json") && Contains(field));
+  };
+  refused("[]", "model");
+  refused(R"({"model": null})", "model");
+  refused(R"({"model": 3})", "model");
+  refused(R"({"model": {"type": "Unigram"}})", "model type");
+  refused(R"({"model": {"type": 3}})", "model type");
+  refused(R"({"model": {"vocab": null}})", "model.vocab");
+  refused(R"({"model": {"vocab": {"a": "zero"}}})", "model.vocab");
+  refused(R"({"model": {"vocab": {"a": 1000000}}})", "model.vocab");  // a hole in the ids
+  refused(R"({"model": {"vocab": {"a": -1}}})", "model.vocab");
+  refused(R"({"model": {"vocab": {"a": 1}}})", "model.vocab");  // the id of "b"
+  refused(R"({"model": {"merges": {}}})", "model.merges");
+  refused(R"({"model": {"merges": ["nospace"]}})", "merge");
+  refused(R"({"model": {"merges": [[1, 2]]}})", "model.merges");
+  refused(R"({"model": {"merges": [["a", "q"]]}})", "merge 0 'a' + 'q'");
+  refused(R"({"model": {"ignore_merges": true}})", "model.ignore_merges");
+  refused(R"({"model": {"dropout": 0.5}})", "model.dropout");
+  refused(R"({"model": {"end_of_word_suffix": "</w>"}})", "model.end_of_word_suffix");
+  refused(R"({"normalizer": {"type": "NFC"}})", "normalizer");
+  refused(R"({"added_tokens": ["<s>"]})", "added_tokens");
+  refused(R"({"added_tokens": [{"content": "<s>"}]})", "added_tokens");
+  refused(R"({"added_tokens": [{"content": 5, "id": 5}]})", "added_tokens");
+  refused(R"({"pre_tokenizer": null})", "pre_tokenizer");
+  refused(R"({"pre_tokenizer": {"type": "Whitespace"}})", "pre_tokenizer");
+  refused(R"({"pre_tokenizer": {"type": 3}})", "pre_tokenizer");
+  refused(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": 4}]}})", "pre_tokenizer");
+  refused(R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": false}})", "pre_tokenizer");
+  refused(R"({"mlaforge": 3})", "mlaforge.bos_id");
+  refused(R"({"mlaforge": {"bos_id": "one"}})", "mlaforge.bos_id");
+  refused(R"({"mlaforge": {"eos_id": 8}})", "mlaforge.eos_id");
+}
+
+TEST_CASE("neutral options of a tokenizer.json are no obstacle", "[tokenizer]") {
   Json json = small_json();
-  json["model"]["type"] = "Unigram";
-  refused(json);
-  json = small_json();
-  json["model"].erase("vocab");
-  refused(json);
-  json = small_json();
-  json["model"]["vocab"]["a"] = "zero";
-  refused(json);
-  json = small_json();
-  json["model"]["vocab"]["a"] = 1000000;  // a hole in the ids
-  refused(json);
-  json = small_json();
-  json["model"]["vocab"]["a"] = -1;
-  refused(json);
-  json = small_json();
-  json["model"]["merges"] = Json::array({"nospace"});
-  refused(json);
-  json = small_json();
-  json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a+)+$"}}}, {"behavior", "Isolated"}, {"invert", false}};
-  refused(json);
-  json = small_json();
-  json["pre_tokenizer"] = {{"type", "Whitespace"}};
-  refused(json);
+  json.merge_patch(Json::parse(R"({"model": {"dropout": 0.0, "continuing_subword_prefix": "", "ignore_merges": false}, "mlaforge": null})"));
+  const Tokenizer tokenizer(tokenizer_from_json(json, "t.json"), "t.json");
+  CHECK(tokenizer.encode("abc") == std::vector<int32_t>{4});
+  CHECK(tokenizer.eos_id() == -1);
 }
 
 TEST_CASE("a tokenizer file that is missing, cut or no JSON is named", "[tokenizer][errors]") {
