@@ -14,15 +14,6 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// Every letter is a token, and nothing merges.
-Tokenizer letters() {
-  TokenizerData data;
-  for (char c = 'a'; c <= 'z'; ++c) data.tokens.emplace_back(1, c);
-  data.tokens.emplace_back("\u010A");  // the newline
-  data.special.assign(data.tokens.size(), false);
-  return Tokenizer(data, "test");
-}
-
 CalibrationSamples from_json(const std::string& json) {
   const TemporaryFolder folder;
   write_bytes(folder / "ids.json", json);
@@ -83,7 +74,7 @@ TEST_CASE("the seed decides the samples, and a text that is too short is refused
   std::string text;
   for (int line = 0; line < 60; ++line) text += std::string(20, static_cast<char>('a' + line % 26)) + "\n";
   write_bytes(folder / "text.txt", text);
-  const Tokenizer tokenizer = letters();
+  const Tokenizer tokenizer = letter_tokenizer();
   const auto key = [&](uint64_t seed) { return sample_text(folder / "text.txt", tokenizer, {.samples = 4, .max_seqlen = 30, .batch_size = 3, .seed = seed}).key; };
   CHECK(key(1) == key(1));
   CHECK(key(1) != key(2));

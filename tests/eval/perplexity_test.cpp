@@ -14,13 +14,6 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-Tokenizer letters() {
-  TokenizerData data;
-  for (char c = 'a'; c <= 'z'; ++c) data.tokens.emplace_back(1, c);
-  data.special.assign(data.tokens.size(), false);
-  return Tokenizer(data, "test");
-}
-
 Windows tiny_windows(int64_t count, int64_t window, int64_t vocab) { return {tiny_ids(count, window, vocab, 5), "hf-chunk/test", "tiny", "", count * window}; }
 
 struct Rows : SampleSink {
@@ -63,7 +56,7 @@ TEST_CASE("token scores refuse shapes that do not fit", "[eval][operator][errors
 TEST_CASE("a text is cut into whole windows, the tail dropped, under a name that says so", "[eval]") {
   const TemporaryFolder folder;
   write_bytes(folder / "text.txt", std::string(10, 'a') + std::string(10, 'b') + "ccccc");
-  const Tokenizer tokenizer = letters();
+  const Tokenizer tokenizer = letter_tokenizer();
   const Windows all = chunk_text(folder / "text.txt", tokenizer, {.window = 10}), first = chunk_text(folder / "text.txt", tokenizer, {.window = 5, .max_windows = 3});
   CHECK(all.ids.sizes() == at::IntArrayRef({2, 10}));
   CHECK(all.ids[1].eq(1).all().item<bool>());

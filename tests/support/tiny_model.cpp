@@ -84,6 +84,14 @@ CalibrationSamples tiny_samples(int64_t batches, int64_t batch, int64_t tokens, 
   return samples;
 }
 
+Tokenizer letter_tokenizer() {
+  TokenizerData data;
+  for (char c = 'a'; c <= 'z'; ++c) data.tokens.emplace_back(1, c);
+  data.tokens.emplace_back("\u010A");
+  data.special.assign(data.tokens.size(), false);
+  return Tokenizer(data, "letters");
+}
+
 double max_relative_error(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor reference = b.to(at::kDouble);
   return ((a.to(at::kDouble) - reference).abs().max() / reference.abs().max()).item<double>();

@@ -4,6 +4,7 @@
 
 #include "core/calibration/stats.h"
 #include "core/model/decoder.h"
+#include "core/tokenizer/tokenizer.h"
 
 namespace mla::test {
 
@@ -16,6 +17,9 @@ GqaWeights tiny_gqa(const TinyShape& shape = {}, uint64_t seed = 7);
 at::Tensor tiny_ids(int64_t batch, int64_t tokens, int64_t vocab, uint64_t seed = 11);     // [B,T] int64
 at::Tensor tiny_inputs(int64_t batch, int64_t tokens, int64_t width, uint64_t seed = 13);  // [B,T,D] fp32
 CalibrationSamples tiny_samples(int64_t batches, int64_t batch, int64_t tokens, int64_t vocab);
+
+// Each of a to z is a token, in order, then the newline; nothing merges.
+Tokenizer letter_tokenizer();
 
 // max|a - b| / max|b|, in fp64.
 double max_relative_error(const at::Tensor& a, const at::Tensor& b);
