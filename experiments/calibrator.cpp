@@ -4,27 +4,10 @@
 #include "experiments/pipeline.h"
 
 namespace mla {
-namespace {
-
-bool wants_statistics(const Recipe& recipe) {
-  const StatKinds kinds = recipe.needs();
-  return kinds.input_moments || kinds.pair_norms || kinds.prefix_moments;
-}
-
-std::string key_of(const StatKinds& kinds) {
-  std::string key;
-  if (kinds.input_moments) key += " input_moments";
-  if (kinds.pair_norms) key += " pair_norms";
-  if (kinds.prefix_moments) key += " prefix_moments";
-  return key;
-}
-
-}  // namespace
-
 Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
                        std::string model_key, const Recipe& recipe)
     : model_key_(std::move(model_key)), use_cache_(!flags.no_cache) {
-  if (!wants_statistics(recipe)) return;
+  if (!recipe.needs().any() && recipe.healers.empty()) return;
   require_calibration(flags, recipe.label);
   const StageTimer timer(times_, "sample");
   if (!flags.ids.empty()) {
@@ -46,7 +29,7 @@ CalibrationStats Calibrator::collect(const Decoder& model, const StatKinds& kind
   const auto run = [&] { return collect_stats(model, samples_, kinds); };
   if (!use_cache_) return run();
   bool hit = false;
-  CalibrationStats stats = cached_stats(model_key_ + '\n' + samples_.key + '\n' + state + key_of(kinds), run, &hit);
+  CalibrationStats stats = cached_stats("statistics 2\n" + model_key_ + '\n' + samples_.key + '\n' + state + names_of(kinds), run, &hit);
   if (hit) status("Calibrated", "statistics of " + std::to_string(samples_.tokens()) + " tokens found in the cache");
   return stats;
 }

@@ -23,7 +23,7 @@ void convert_model(const ConvertFlags& flags) {
   const Recipe recipe = find_recipe(flags.method.method).make(options, model.decoder.config);
   Calibrator calibrator(flags.calibration, flags.model.data_root, *model.tokenizer, model_key_of(model), recipe);
   for (const std::string& warning : calibrator.warnings()) warn(warning);
-  const Conversion conversion = convert(model.decoder, recipe, calibrator.callback());
+  const Conversion conversion = convert(model.decoder, recipe, calibrator.callback(), calibrator.samples());
   status("Writing", flags.out);
   save_decoder(conversion.converted, model.tokenizer->to_tokenizer_json().dump(),
                describe_conversion(model, flags.method.method, recipe, calibrator, conversion), flags.out);

@@ -15,20 +15,10 @@ struct InspectFlags {
   std::string format = "text";
 };
 
-using Shapes = std::vector<std::pair<std::string, at::Tensor>>;
-
-Shapes shapes_of(const GqaWeights& w) { return {{"q", w.q}, {"k", w.k}, {"v", w.v}, {"o", w.o}}; }
-Shapes shapes_of(const MlaWeights& w) {
-  return {{"q", w.q}, {"q_a", w.q_a}, {"q_b", w.q_b}, {"k_rope", w.k_rope}, {"kv_a", w.kv_a}, {"kv_b", w.kv_b}, {"o", w.o}};
-}
-Shapes shapes_of(const LowRankKvWeights& w) {
-  return {{"q", w.q}, {"k_a", w.k_a}, {"k_b", w.k_b}, {"v_a", w.v_a}, {"v_b", w.v_b}, {"o", w.o}};
-}
-
+// {"q_proj.weight": [576, 576], ...}
 Json form_of(const AttentionWeights& weights) {
   Json tensors = Json::object();
-  for (const auto& [name, tensor] : std::visit([](const auto& form) { return shapes_of(form); }, weights))
-    if (tensor.defined()) tensors[name] = tensor.sizes().vec();
+  for (const auto& [name, tensor] : named_tensors(weights)) tensors[name] = tensor.sizes().vec();
   return tensors;
 }
 
@@ -44,14 +34,20 @@ Json describe(const Decoder& decoder, int64_t layers, int64_t parameters, const 
 
 // Shapes do not depend on what was measured: one layer is converted with unit statistics in place of a calibration.
 Json describe_plan(const LoadedModel& model, const InspectFlags& flags) {
-  const Recipe recipe = find_recipe(flags.method.method).make(method_options(flags.method), model.decoder.config);
+  Recipe recipe = find_recipe(flags.method.method).make(method_options(flags.method), model.decoder.config);
+  recipe.healers.clear();  // they change values, never shapes
   Decoder first = model.decoder;
   first.layers.resize(1);
   const auto unit_stats = [&](const Decoder&, const StatKinds&, const std::string&) {
     const auto& c = model.decoder.config;
+    const int64_t keys = c.num_kv_heads * c.head_dim, projections = c.num_heads * c.head_dim + 2 * keys, tokens = 8;
+    const auto eye = [](int64_t size) { return at::eye(size, at::kDouble); };
     LayerStats stats;
-    stats.input = {1, at::zeros({c.hidden_size}, at::kDouble), at::eye(c.hidden_size, at::kDouble)};
+    stats.input = {1, at::zeros({c.hidden_size}, at::kDouble), eye(c.hidden_size)};
+    stats.projections = {1, at::zeros({projections}, at::kDouble), eye(projections)};
     stats.pairs = {at::ones({c.num_heads, c.head_dim / 2}, at::kDouble), at::ones({c.num_kv_heads, c.head_dim / 2}, at::kDouble)};
+    stats.gradients = {1, eye(keys), eye(keys), eye(c.hidden_size), at::ones({c.num_kv_heads}, at::kDouble), at::ones({c.num_kv_heads}, at::kDouble)};
+    stats.rows = {at::ones({1, tokens, c.num_heads, c.head_dim}), at::ones({1, tokens, c.num_kv_heads, c.head_dim})};
     return CalibrationStats{stats};
   };
   const Conversion conversion = convert(first, recipe, unit_stats);
@@ -65,7 +61,7 @@ Json describe_plan(const LoadedModel& model, const InspectFlags& flags) {
 void print_form(const char* title, const Json& form, int64_t layers) {
   std::printf("%s\n  parameters        %lld\n", title, static_cast<long long>(form.at("parameters").get<int64_t>()));
   std::printf("  attention (each of %lld layers)\n", static_cast<long long>(layers));
-  for (const auto& [name, shape] : form.at("attention").items()) std::printf("    %-8s %s\n", name.c_str(), shape.dump().c_str());
+  for (const auto& [name, shape] : form.at("attention").items()) std::printf("    %-24s %s\n", name.c_str(), shape.dump().c_str());
   std::printf("  KV cache          %lld values per token and layer\n",
               static_cast<long long>(form.at("kv_values_per_token_per_layer").get<int64_t>()));
   for (const Json& row : form.at("cache"))

@@ -13,11 +13,15 @@ Json describe(const RecipeEntry& entry) {
   Json options = Json::array();
   for (const OptionHelp& help : entry.options)
     options.push_back({{"option", help.name}, {"flag", flag_of(help.name)}, {"default", help.fallback}, {"meaning", help.meaning}});
-  return {{"method", entry.name}, {"summary", entry.summary}, {"source", entry.source}, {"options", options}};
+  return {{"method", entry.name}, {"summary", entry.summary}, {"source", entry.source}, {"recommended", entry.recommended},
+          {"stages", entry.stages}, {"export_targets", entry.exports}, {"options", options}};
 }
 
 void print_text(const RecipeEntry& entry) {
-  std::printf("%s: %s (%s)\n", entry.name, entry.summary, entry.source);
+  std::printf("%s%s: %s (%s)\n", entry.name, entry.recommended ? " (recommended)" : "", entry.summary, entry.source);
+  std::string stages;
+  for (const char* stage : entry.stages) stages += (stages.empty() ? "" : " -> ") + std::string(stage);
+  std::printf("  %s\n", stages.c_str());
   for (const OptionHelp& help : entry.options) std::printf("  %-20s %s [%s]\n", flag_of(help.name).c_str(), help.meaning, help.fallback);
 }
 

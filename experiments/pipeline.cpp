@@ -106,7 +106,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
 
   const auto measure = [&](RunRecord& record, SampleSink& sink) {
     const Stopwatch converting;
-    const Conversion conversion = convert(model.decoder, recipe, calibrator.callback());
+    const Conversion conversion = convert(model.decoder, recipe, calibrator.callback(), calibrator.samples());
     StageTime rest{"convert", converting.seconds(), converting.cpu()};
     record.times = times;
     for (const StageTime& time : calibrator.times()) {

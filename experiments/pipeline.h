@@ -32,6 +32,7 @@ class Calibrator {
              const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   CollectStats callback();
+  const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
   Json config() const { return config_; }                              // of the samples, null when none are needed
   const std::optional<InputHash>& input() const { return input_; }     // the text or the id file

@@ -20,12 +20,124 @@ at::Tensor joined_queries(const SplitLayer& split) {
 }
 
 // q_lora_rank: PCA of the original queries (TransMLA's lora_qkv), the split's maps behind it.
-void compress_queries(MlaWeights& weights, const SplitLayer& split, const LayerStats& stats, int64_t rank, at::ScalarType dtype) {
+void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, int64_t rank,
+                      at::ScalarType dtype) {
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
   const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
-  weights.q = at::Tensor();
-  weights.q_a = basis.t().matmul(split.q_source).to(dtype).contiguous();
+  const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
+  weights.q = weights.q_bias = at::Tensor();
+  weights.q_a = low.weight;
+  weights.q_a_bias = low.bias;
   weights.q_b = split.q_basis.matmul(basis).to(dtype).contiguous();
+}
+
+// [down rows, up columns] of the parts that `chosen` picks, each cut at its rank.
+struct Cut {
+  at::Tensor down, up;
+};
+Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, std::size_t last) {
+  std::vector<at::Tensor> down, up;
+  for (std::size_t i = first; i < last; ++i) {
+    const SpectrumPart& part = spectrum.parts[i];
+    const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
+    down.push_back(part.down.narrow(0, 0, kept));
+    up.push_back(part.up.narrow(1, 0, kept));
+  }
+  return {at::cat(down), at::cat(up, 1)};
+}
+
+MlaWeights assemble_latent(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
+                           at::ScalarType dtype) {
+  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
+  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype),
+               kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
+  MlaWeights w;
+  w.q = q.weight, w.q_bias = q.bias;
+  w.k_rope = k_rope.weight, w.k_rope_bias = k_rope.bias;
+  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
+  w.kv_b = latent.up.to(dtype).contiguous();
+  w.o = split.o, w.o_bias = linear.o_bias;
+  w.normed = linear.normed;
+  w.rope = split.rope;
+  w.heads = split.heads;
+  w.groups = split.groups;
+  w.nope_dim = split.nope_dim;
+  w.v_dim = split.v_dim;
+  w.scale = split.scale;
+  return w;
+}
+
+// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
+LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
+                                  at::ScalarType dtype) {
+  const int64_t h = split.v_dim;
+  std::size_t keys = 0;
+  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({split.groups, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
+  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
+  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
+  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype), k_a = affine(linear, k.down, Reads::keys_and_values, dtype),
+               v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
+  LowRankKvWeights w;
+  w.q = q.weight, w.q_bias = q.bias;
+  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
+  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
+  w.k_b = rows(k.up, 0).to(dtype).contiguous();
+  w.v_b = rows(v.up, h).to(dtype).contiguous();
+  w.o = split.o, w.o_bias = linear.o_bias;
+  w.norm = linear.norm;
+  w.rope = split.rope;
+  w.heads = split.heads;
+  w.kv_heads = split.groups;
+  w.head_dim = h;
+  w.scale = split.scale;
+  return w;
+}
+
+// Both models' residual streams over the calibration samples, one layer at a time.
+class Streams {
+ public:
+  Streams(const Decoder& original, const CalibrationSamples& samples) : original_(original) {
+    for (const CalibrationBatch& batch : samples.batches) {
+      const at::Tensor embedded = original.embed(batch.ids);
+      batches_.push_back({embedded, embedded, batch.mask});
+    }
+  }
+  // The original's attention of `layer`: targets are ready.
+  const std::vector<HealingBatch>& enter(int64_t layer) {
+    for (HealingBatch& batch : batches_) {
+      throw_if_interrupted();
+      batch.target = batch.target + attention_forward(original_.layers[static_cast<std::size_t>(layer)].attention, original_.attention_input(layer, batch.target));
+    }
+    return batches_;
+  }
+  void leave(const Decoder& converted, int64_t layer) {
+    for (HealingBatch& batch : batches_) {
+      throw_if_interrupted();
+      batch.target = batch.target + original_.mlp(layer, batch.target);
+      batch.residual = converted.layer_forward(layer, batch.residual, converted.attention_input(layer, batch.residual));
+      require_finite(batch.residual, "in healing after layer " + std::to_string(layer));
+    }
+  }
+
+ private:
+  const Decoder& original_;
+  std::vector<HealingBatch> batches_;
+};
+
+// Runs the healers over every layer, first to last.
+void heal(const Decoder& original, const Recipe& recipe, const CalibrationSamples& samples, const CalibrationStats& stats, Conversion& result) {
+  const Stopwatch watch;
+  Streams streams(original, samples);
+  const auto layers = static_cast<int64_t>(original.layers.size());
+  Progress progress("Healing", "layers", layers);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const ConversionContext context{original, result.converted, layer, streams.enter(layer), stats[static_cast<std::size_t>(layer)]};
+    for (const auto& healer : recipe.healers) healer->heal(context);
+    if (layer + 1 < layers) streams.leave(result.converted, layer);
+    progress.advance(layer + 1);
+  }
+  result.healing_seconds = watch.seconds();
+  result.healing_tokens = samples.tokens();
 }
 
 }  // namespace
@@ -47,73 +159,74 @@ Spectrum identity_spectrum(const SplitLayer& split) {
   return {{{at::cat({split.k_free, split.v}), up.flatten(0, 1), at::ones({width}, at::kDouble), false}}};
 }
 
-MlaWeights assemble(const SplitLayer& split, const Spectrum& spectrum, int64_t rank, at::ScalarType dtype) {
-  std::vector<at::Tensor> down, up;
-  for (const SpectrumPart& part : spectrum.parts) {
-    const int64_t kept = part.compressed ? rank : part.down.size(0);
-    down.push_back(part.down.narrow(0, 0, kept));
-    up.push_back(part.up.narrow(1, 0, kept));
-  }
-  const auto cast = [&](const at::Tensor& t) { return t.to(dtype).contiguous(); };
-  MlaWeights w;
-  w.q = cast(joined_queries(split));
-  w.k_rope = cast(split.k_rope);
-  w.kv_a = cast(at::cat(down));
-  w.kv_b = cast(at::cat(up, 1));
-  w.o = split.o;
-  w.rope = split.rope;
-  w.heads = split.heads;
-  w.groups = split.groups;
-  w.nope_dim = split.nope_dim;
-  w.v_dim = split.v_dim;
-  w.scale = split.scale;
-  return w;
+AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
+                          CacheForm form, at::ScalarType dtype) {
+  if (form == CacheForm::rebuilt) return assemble_rebuilt(linear, split, spectrum, ranks, dtype);
+  return assemble_latent(linear, split, spectrum, ranks, dtype);
 }
 
-Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect) {
+Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect, const CalibrationSamples* samples) {
   const std::size_t layers = original.layers.size();
   const at::ScalarType dtype = original.dtype();
-  const StatKinds first{.input_moments = recipe.splitter->needs().input_moments || recipe.factorizer->needs().input_moments,
-                        .pair_norms = recipe.needs().pair_norms};
+  if (!recipe.healers.empty() && samples == nullptr) fail<ConfigError>("convert", "wanted calibration samples for the healers of ", recipe.label);
+  StatKinds first = recipe.needs();
+  first.prefix_moments = false;
+  first = kinds_for(gqa_of(original, 0), recipe.form, first);
   CalibrationStats stats(layers);  // of the original model
-  if (first.input_moments || first.pair_norms) stats = collect(original, first, "original");
+  if (first.any()) stats = collect(original, first, "original");
 
   // Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
+  struct Split {
+    LinearLayer linear;
+    SplitLayer layer;
+  };
   const auto split_of = [&](std::size_t layer) {
     throw_if_interrupted();
-    return recipe.splitter->split(gqa_of(original, layer), stats[layer]);
+    LinearLayer linear = linear_layer(gqa_of(original, layer), stats[layer], recipe.form);
+    SplitLayer split = recipe.splitter->split(linear.weights, linear.stats);
+    return Split{std::move(linear), std::move(split)};
   };
   Conversion result;
-  result.partial_rope = original;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
-    const SplitLayer split = split_of(layer);
-    result.partial_rope->layers[layer].attention = assemble(split, identity_spectrum(split), 0, dtype);
+  if (recipe.has_partial_rope_stage) {
+    result.partial_rope = original;
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+      const Split split = split_of(layer);
+      result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
+    }
   }
+  // A normed model's projections are those of the original whatever the split, so nothing is measured again.
   CalibrationStats second_pass;
-  if (recipe.factorizer->needs().prefix_moments)
+  if (recipe.factorizer->needs().prefix_moments && !gqa_of(original, 0).norm)
     second_pass = collect(*result.partial_rope, {.prefix_moments = true}, "partial_rope " + recipe.splitter->state().dump());
-  const CalibrationStats& factor_stats = second_pass.empty() ? stats : second_pass;
+  const auto factor_stats = [&](const Split& split, std::size_t layer) {
+    if (second_pass.empty()) return split.linear.stats;
+    LayerStats mixed = stats[layer];
+    mixed.input = second_pass[layer].input;
+    return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
+  };
 
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    spectra.push_back(recipe.factorizer->factorize(split_of(layer), factor_stats[layer]));
+    const Split split = split_of(layer);
+    spectra.push_back(recipe.factorizer->factorize(split.layer, factor_stats(split, layer)));
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const SplitLayer split = split_of(layer);
-    MlaWeights weights = assemble(split, spectra[layer], result.ranks[layer], dtype);
-    if (recipe.q_lora_rank) compress_queries(weights, split, factor_stats[layer], *recipe.q_lora_rank, dtype);
-    for (const at::Tensor* t : {&weights.kv_a, &weights.kv_b, &weights.k_rope}) require_finite(*t, "in the converted layer " + std::to_string(layer));
-    result.converted.layers[layer].attention = AttentionWeights(weights);
+    const Split split = split_of(layer);
+    AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
+    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
+    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
+    result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};
-    if (recipe.healer) recipe.healer->heal({original, result.converted}, static_cast<int64_t>(layer));
   }
   if (!original.device().is_cpu())
-    for (Decoder* model : {&*result.partial_rope, &result.converted})
-      for (DecoderLayer& layer : model->layers) layer.attention = to(layer.attention, original.device(), dtype);
+    for (Decoder* model : {result.partial_rope ? &*result.partial_rope : nullptr, &result.converted})
+      if (model != nullptr)
+        for (DecoderLayer& layer : model->layers) layer.attention = to(layer.attention, original.device(), dtype);
+  if (!recipe.healers.empty()) heal(original, recipe, *samples, stats, result);
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 
+#include "methods/linear_layer.h"
 #include "methods/parts.h"
 
 namespace mla {
@@ -11,15 +12,20 @@ using CollectStats = std::function<CalibrationStats(const Decoder& model, const 
 struct Conversion {
   std::optional<Decoder> partial_rope;  // split only, nothing compressed; absent where the method has none
   Decoder converted;
-  std::vector<int64_t> ranks;  // per layer; 0 where nothing was compressed
+  std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
+  double healing_seconds = 0;     // wall
+  int64_t healing_tokens = 0;     // calibration tokens that the healers saw
 };
 
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the
-// partial-RoPE model. Throws ConfigError for a rank or dims the model does not admit, NumericalError naming the layer.
-Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect);
+// partial-RoPE model. Healers run over `samples`. Throws ConfigError for a rank or dims the model does not admit, and for healers
+// without samples; NumericalError naming the layer.
+Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect,
+                   const CalibrationSamples* samples = nullptr);
 
-// [latent; up] of a split layer with nothing compressed, as attention weights in `dtype`.
-MlaWeights assemble(const SplitLayer& split, const Spectrum& spectrum, int64_t rank, at::ScalarType dtype);
+// [latent; up] of a split layer cut at `ranks`, as attention weights in `dtype`; `linear` says what the split was made of.
+AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
+                          CacheForm form, at::ScalarType dtype);
 Spectrum identity_spectrum(const SplitLayer& split);
 
 }  // namespace mla

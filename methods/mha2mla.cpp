@@ -45,6 +45,8 @@ const RecipeEntry mha2mla{"mha2mla", "partial RoPE per KV head and SVD of the we
                            {"uniform_start", "0", "first pair of the uniform rule"},
                            {"svd", "joint", "none, joint, split, only_key, only_value"},
                            {"low_rank", "32", "latent rank per KV head of each compressed part"}},
+                          {"partial RoPE by rotary pairs", "SVD of the weights", "uniform ranks"},
+                          {"mlaforge"},
                           make};
 
 }  // namespace mla

@@ -1,5 +1,6 @@
 // The four parts of a recipe. All are pure: equal inputs give equal bits. Weights here are fp64 on the CPU.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,18 +10,26 @@
 
 namespace mla {
 
+// Parts see every attention layer as linear maps of one vector x of D' dims, whatever the model: biases are a last column
+// against a constant 1, and for a model with q/k norm x is [norm(q); norm(k); v] (see methods/linear_layer.h). So D' below is
+// D, D + 1 or H*h + 2*G*h, and stats.input holds the moments of that x.
+
 // One layer after the split: scores = q_rope . k_rope (rotated) + q_nope_i . (k_up_g p), with p = k_free x.
+// Where a recipe rebuilds keys and only then rotates them (CacheForm::rebuilt), all of q is in q_rope and all of k in k_free.
 struct SplitLayer {
-  at::Tensor q_rope;  // [H*d_R, D], per head
-  at::Tensor k_rope;  // [rope_heads*d_R, D]
+  at::Tensor q_rope;  // [H*d_R, D'], per head
+  at::Tensor k_rope;  // [rope_heads*d_R, D']
   RopePlan rope;
-  at::Tensor q_nope;  // [H*n, D], per head
-  at::Tensor k_free;  // [P, D]    position-free key rows
+  at::Tensor q_nope;  // [H*n, D'], per head
+  at::Tensor k_free;  // [P, D']    position-free key rows
   at::Tensor k_up;    // [G*n, P]  from p to each group's position-free key
-  at::Tensor v;       // [G*v, D]
+  at::Tensor v;       // [G*v, D']
   at::Tensor o;       // [D, H*v]
   at::Tensor q_basis;  // optional [H*(n+d_R), H*h]: q rows as a linear map of the original query rows, for q_lora_rank
-  at::Tensor q_source;  // optional [H*h, D]: the original query rows
+  at::Tensor q_source;  // optional [H*h, D']: the original query rows
+  // The position-free keys and the kept ones as maps of the original keys [k of all groups], for statistics taken there.
+  at::Tensor free_map;  // optional [P, G*h]: k_free = free_map W_k
+  at::Tensor rope_map;  // optional [rope_heads*d_R, G*h]
   int64_t heads = 0, groups = 0, nope_dim = 0, v_dim = 0;
   double scale = 0;
   std::vector<double> energies;  // diagnostic: what the splitter ranked by
@@ -28,7 +37,7 @@ struct SplitLayer {
 
 // One decomposition, truncatable at every rank: truncations share their first directions.
 struct SpectrumPart {
-  at::Tensor down;      // [R, D]
+  at::Tensor down;      // [R, D']
   at::Tensor up;        // [G*(n+v), R]
   at::Tensor energies;  // [R] descending, in the objective's own unit
   bool compressed = true;  // false: kept whole whatever the rank
@@ -37,6 +46,8 @@ struct Spectrum {
   std::vector<SpectrumPart> parts;  // latent = concatenation of each part's first r (or all) rows
   int64_t full_rank() const;        // largest rank a compressed part admits; 0 when nothing is compressed
 };
+// One rank per part of the layer's spectrum; parts that are kept whole have their whole size.
+using LayerRanks = std::vector<int64_t>;
 
 class Splitter {
  public:
@@ -53,23 +64,40 @@ class Factorizer {
   // `stats` are those of the model that the recipe calibrates on (the partial-RoPE model where needs() says prefix).
   virtual Spectrum factorize(const SplitLayer& layer, const LayerStats& stats) const = 0;
   virtual StatKinds needs() const = 0;
+  virtual Json state() const = 0;  // names its result beside the split layer and the statistics
 };
 
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual std::vector<int64_t> allocate(const std::vector<Spectrum>& spectra) const = 0;  // one rank per layer
+  virtual std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra) const = 0;  // one per layer
 };
 
+// One batch of the calibration samples on its way through both models.
+struct HealingBatch {
+  at::Tensor residual;  // [B,T,D]  of the converted model, before the layer
+  at::Tensor target;    // [B,T,D]  of the original, after the layer's attention (the MLP not yet added)
+  at::Tensor mask;      // [B,T] bool, false on padding
+};
 struct ConversionContext {
   const Decoder& original;
-  Decoder& converted;  // layers before the current one are final
+  Decoder& converted;  // layers before the current one are final; the healer writes this layer's weights
+  int64_t layer = 0;
+  const std::vector<HealingBatch>& batches;
+  const LayerStats& stats;  // of the original
 };
+// Repairs one layer after the cut, first layer first. Between two calls convert() takes the streams through the layer.
 class Healer {
  public:
   virtual ~Healer() = default;
-  virtual void heal(const ConversionContext& context, int64_t layer) const = 0;
+  virtual void heal(const ConversionContext& context) const = 0;
+  virtual StatKinds needs() const { return {}; }
 };
+
+enum class CacheForm { latent, rebuilt };  // MlaWeights | LowRankKvWeights
+
+// What a search minimises: the perplexity that given options reach on windows which calibration did not use.
+using ScoreOptions = std::function<double(const Json& options)>;
 
 struct Recipe {
   std::string label;  // "transmla ff2 r128", for tables
@@ -77,9 +105,12 @@ struct Recipe {
   std::unique_ptr<Splitter> splitter;
   std::unique_ptr<Factorizer> factorizer;
   std::unique_ptr<Allocator> allocator;
-  std::unique_ptr<Healer> healer;          // may be null
+  std::vector<std::unique_ptr<Healer>> healers;  // in order, each on every layer
+  CacheForm form = CacheForm::latent;
   std::optional<int64_t> q_lora_rank;
   bool has_partial_rope_stage = true;
+  // Where an option says auto: tries, and returns the options with it resolved. Null where nothing is searched.
+  std::function<Json(const ScoreOptions&)> search;
   StatKinds needs() const;
 };
 
@@ -93,7 +124,10 @@ struct RecipeEntry {
   const char* summary;
   const char* source;
   std::vector<OptionHelp> options;
+  std::vector<const char*> stages;   // "rorope", "balanced pca", "uniform": what it does, in order
+  std::vector<const char*> exports;  // targets that can hold the result: mlaforge, transformers, vllm, llama.cpp
   Recipe (*make)(const Json& options, const ModelConfig& model);
+  bool recommended = false;
 };
 
 // registry.cpp: one line per recipe.

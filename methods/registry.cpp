@@ -5,7 +5,11 @@
 
 namespace mla {
 
-StatKinds Recipe::needs() const { return splitter->needs() | factorizer->needs(); }
+StatKinds Recipe::needs() const {
+  StatKinds kinds = splitter->needs() | factorizer->needs();
+  for (const auto& healer : healers) kinds = kinds | healer->needs();
+  return kinds;
+}
 
 const std::vector<const RecipeEntry*>& recipes() {
   static const std::vector<const RecipeEntry*> table{&mha2mla, &transmla};

@@ -48,6 +48,8 @@ const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2
                             {"kv_lora_rank", "512", "rank of the latent"},
                             {"q_lora_rank", "none", "rank of the queries, by PCA"},
                             {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"}},
+                           {"RoRoPE", "balanced joint PCA on re-measured statistics", "uniform ranks"},
+                           {"mlaforge"},
                            make};
 
 }  // namespace mla

@@ -8,48 +8,91 @@ namespace mla {
 namespace {
 
 // Sums over the unmasked tokens of one layer while its batches pass.
+struct MomentSums {
+  int64_t tokens = 0;
+  at::Tensor sum, products;
+
+  void add(const at::Tensor& x, const at::Tensor& mask) {  // x [B,T,D]
+    const at::Tensor rows = x.to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, x.size(2)}).to(at::kDouble);
+    const at::Tensor more = rows.t().matmul(rows), total = rows.sum(0);
+    products = products.defined() ? products.add_(more) : more;
+    sum = sum.defined() ? sum.add_(total) : total;
+    tokens += rows.size(0);
+  }
+  InputMoments finish() const {
+    if (tokens == 0) return {};
+    const auto n = static_cast<double>(tokens);
+    return {tokens, sum / n, products / n};
+  }
+};
 struct Sums {
-  int64_t tokens = 0, samples = 0;
-  at::Tensor sum, products, query_norms, key_norms;
+  MomentSums input, projections;
+  int64_t samples = 0;
+  at::Tensor query_norms, key_norms;
+  std::vector<at::Tensor> query_rows, key_rows;  // of whole samples
 };
 
-void add_moments(Sums& sums, const at::Tensor& normed, const at::Tensor& mask) {
-  const at::Tensor rows = normed.to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, normed.size(2)}).to(at::kDouble);
-  const at::Tensor products = rows.t().matmul(rows), sum = rows.sum(0);
-  sums.products = sums.products.defined() ? sums.products.add_(products) : products;
-  sums.sum = sums.sum.defined() ? sums.sum.add_(sum) : sum;
-  sums.tokens += rows.size(0);
+const GqaWeights& original_attention(const Decoder& model, int64_t layer) {
+  if (const auto* gqa = std::get_if<GqaWeights>(&model.layers[static_cast<std::size_t>(layer)].attention)) return *gqa;
+  fail<ConfigError>("calibration", "wanted an original model for these statistics, got one that is converted already at layer ", layer);
 }
 
 // Mean over each sample's tokens of the 2-norm of its rotary pairs, summed over samples.  [heads, h/2]
-at::Tensor pair_norm_sum(const at::Tensor& normed, const at::Tensor& weight, const at::Tensor& mask, int64_t heads, int64_t head_dim) {
-  const at::Tensor rows = at::linear(normed, weight).to(at::kCPU, at::kFloat).view({normed.size(0), normed.size(1), heads, 2, head_dim / 2});
+at::Tensor pair_norm_sum(const at::Tensor& projected, const at::Tensor& mask) {  // [B,T,heads,h]
+  const at::Tensor rows = projected.to(at::kCPU, at::kFloat).unflatten(3, {2, -1});
   const at::Tensor norms = rows.square().sum(3).sqrt().to(at::kDouble);  // [B,T,heads,h/2]
   const at::Tensor weights = mask.to(at::kDouble) / mask.sum(1, true).to(at::kDouble);
   return (norms * weights.unsqueeze(-1).unsqueeze(-1)).sum(1).sum(0);
 }
 
-void add_pair_norms(Sums& sums, const at::Tensor& normed, const at::Tensor& mask, const GqaWeights& w) {
-  const at::Tensor q = pair_norm_sum(normed, w.q, mask, w.heads, w.head_dim), k = pair_norm_sum(normed, w.k, mask, w.kv_heads, w.head_dim);
+void add_pair_norms(Sums& sums, const GqaProjections& p, const at::Tensor& mask) {
+  const at::Tensor q = pair_norm_sum(p.q, mask), k = pair_norm_sum(p.k, mask);
   sums.query_norms = sums.query_norms.defined() ? sums.query_norms.add_(q) : q;
   sums.key_norms = sums.key_norms.defined() ? sums.key_norms.add_(k) : k;
-  sums.samples += normed.size(0);
+  sums.samples += p.q.size(0);
+}
+
+// Rows of samples without padding, until there are enough.
+void keep_rows(Sums& sums, const GqaProjections& p, const at::Tensor& mask) {
+  for (int64_t i = 0; i < p.q.size(0) && static_cast<int64_t>(sums.query_rows.size()) < kReservoirSamples; ++i) {
+    if (!mask[i].all().item<bool>()) continue;
+    const at::Tensor q = p.q[i].to(at::kCPU, at::kFloat), k = p.k[i].to(at::kCPU, at::kFloat);
+    if (!sums.query_rows.empty() && sums.query_rows[0].sizes() != q.sizes()) continue;
+    sums.query_rows.push_back(q);
+    sums.key_rows.push_back(k);
+  }
+}
+
+void add_projections(Sums& sums, const GqaWeights& w, const at::Tensor& normed, const at::Tensor& mask, const StatKinds& kinds) {
+  const GqaProjections p = gqa_projections(w, normed);
+  if (kinds.pair_norms) add_pair_norms(sums, p, mask);
+  if (kinds.row_reservoir) keep_rows(sums, p, mask);
+  if (kinds.projection_moments) sums.projections.add(at::cat({p.q.flatten(2), p.k.flatten(2), p.v.flatten(2)}, -1), mask);
 }
 
 LayerStats finish(const Sums& sums) {
   LayerStats stats;
-  if (sums.tokens > 0) {
-    const auto n = static_cast<double>(sums.tokens);
-    stats.input = {sums.tokens, sums.sum / n, sums.products / n};
-  }
+  stats.input = sums.input.finish();
+  stats.projections = sums.projections.finish();
   if (sums.samples > 0) stats.pairs = {sums.query_norms / static_cast<double>(sums.samples), sums.key_norms / static_cast<double>(sums.samples)};
+  if (!sums.query_rows.empty()) stats.rows = {at::stack(sums.query_rows), at::stack(sums.key_rows)};
   return stats;
 }
 
 }  // namespace
 
 StatKinds operator|(const StatKinds& a, const StatKinds& b) {
-  return {a.input_moments || b.input_moments, a.pair_norms || b.pair_norms, a.prefix_moments || b.prefix_moments};
+  return {a.input_moments || b.input_moments, a.pair_norms || b.pair_norms, a.prefix_moments || b.prefix_moments,
+          a.gradient_moments || b.gradient_moments, a.row_reservoir || b.row_reservoir, a.projection_moments || b.projection_moments};
+}
+
+std::string names_of(const StatKinds& kinds) {
+  std::string names;
+  for (const auto& [wanted, name] : {std::pair{kinds.input_moments, " input_moments"}, {kinds.pair_norms, " pair_norms"},
+                                     {kinds.prefix_moments, " prefix_moments"}, {kinds.gradient_moments, " gradient_moments"},
+                                     {kinds.row_reservoir, " row_reservoir"}, {kinds.projection_moments, " projection_moments"}})
+    if (wanted) names += name;
+  return names;
 }
 
 CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds) {
@@ -65,13 +108,16 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       const at::Tensor& mask = samples.batches[b].mask;
       const at::Tensor normed = model.attention_input(layer, hidden[b]);
       require_finite(normed, "in calibration at layer " + std::to_string(layer));
-      if (kinds.input_moments || kinds.prefix_moments) add_moments(sums, normed, mask);
-      if (kinds.pair_norms)
-        if (const auto* gqa = std::get_if<GqaWeights>(&model.layers[static_cast<std::size_t>(layer)].attention)) add_pair_norms(sums, normed, mask, *gqa);
+      if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
+      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments) add_projections(sums, original_attention(model, layer), normed, mask, kinds);
       if (layer + 1 < layers) hidden[b] = model.layer_forward(layer, hidden[b], normed);
     }
     stats.push_back(finish(sums));
     progress.advance(layer + 1);
+  }
+  if (kinds.gradient_moments) {
+    std::vector<GradientMoments> gradients = collect_gradients(model, samples);
+    for (std::size_t layer = 0; layer < stats.size(); ++layer) stats[layer].gradients = std::move(gradients[layer]);
   }
   return stats;
 }

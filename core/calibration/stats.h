@@ -10,7 +10,7 @@
 
 namespace mla {
 
-struct InputMoments {  // of one attention layer's normed input; fp64 on the CPU
+struct InputMoments {  // of a vector x; fp64 on the CPU
   int64_t tokens = 0;  // n
   at::Tensor mean;     // [D]     E[x]
   at::Tensor second;   // [D,D]   E[x x^T], uncentred
@@ -21,22 +21,51 @@ struct PairNorms {   // mean over samples of the mean over tokens of each rotary
   at::Tensor key;    // [G, h/2]
 };
 
+// Second moments of the gradient of each sample's summed next-token cross-entropy of the original model; fp64, mean over tokens.
+struct GradientMoments {
+  int64_t tokens = 0;
+  at::Tensor key, value;                // [G*h, G*h]  at the keys before rotation (after a norm) and at the values
+  at::Tensor residual;                  // [D, D]      at the residual stream after attention
+  at::Tensor key_fisher, value_fisher;  // [G]  mean over the head's weights of sqrt(mean over batches of grad^2) (Palu, section 3.4)
+};
+
+// Queries and keys before rotation (after a norm) of the first samples; fp32.
+struct RowReservoir {
+  at::Tensor query;  // [N,T,H,h]
+  at::Tensor key;    // [N,T,G,h]
+};
+
 struct LayerStats {
-  InputMoments input;
-  PairNorms pairs;  // undefined tensors unless asked for
+  InputMoments input;        // of the layer's normed input
+  InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm
+  PairNorms pairs;           // undefined tensors unless asked for, here and below
+  GradientMoments gradients;
+  RowReservoir rows;
 };
 
 struct StatKinds {  // declared by the parts of a recipe; calibration collects no others
   bool input_moments = false;
   bool pair_norms = false;
   bool prefix_moments = false;  // input moments of the partial-RoPE model (TransMLA's second pass)
+  bool gradient_moments = false;
+  bool row_reservoir = false;
+  bool projection_moments = false;  // in place of input moments where a model norms its queries and keys
+  bool any() const { return input_moments || pair_norms || prefix_moments || gradient_moments || row_reservoir || projection_moments; }
 };
 StatKinds operator|(const StatKinds& a, const StatKinds& b);
+// " input_moments pair_norms": part of a cache key.
+std::string names_of(const StatKinds& kinds);
 
 using CalibrationStats = std::vector<LayerStats>;  // one per layer
 
-// One pass of `model` over the samples. Throws NumericalError naming the layer on a NaN, Interrupted on Ctrl-C.
+constexpr int64_t kReservoirSamples = 4;  // samples whose rows are kept: 4 x 256 tokens, as a greedy search over pairs needs
+
+// One pass of `model` over the samples (two and a backward one for gradients). Throws NumericalError naming the layer on a NaN,
+// Interrupted on Ctrl-C, ConfigError for gradients, rows or projections of a model that is converted already.
 CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds);
+
+// gradients.cpp: the backward pass, layer by layer from stored layer inputs.
+std::vector<GradientMoments> collect_gradients(const Decoder& model, const CalibrationSamples& samples);
 
 // As collect_stats, from the disk cache where `key` is known: `key` names model, samples and state
 // (checkpoint hash, sample key, dtype, kinds and, for a half-converted model, the conversion so far).

@@ -11,14 +11,25 @@
 namespace mla {
 namespace {
 
+// Every tensor of a layer's statistics under its name in the file.
+template <class Stats, class Visit>
+void each_tensor(Stats& s, const Visit& visit) {
+  visit("mean", s.input.mean), visit("second", s.input.second);
+  visit("projections.mean", s.projections.mean), visit("projections.second", s.projections.second);
+  visit("query", s.pairs.query), visit("key", s.pairs.key);
+  visit("gradients.key", s.gradients.key), visit("gradients.value", s.gradients.value), visit("gradients.residual", s.gradients.residual);
+  visit("gradients.key_fisher", s.gradients.key_fisher), visit("gradients.value_fisher", s.gradients.value_fisher);
+  visit("rows.query", s.rows.query), visit("rows.key", s.rows.key);
+}
+
 std::vector<std::pair<std::string, at::Tensor>> flatten(const CalibrationStats& stats) {
   std::vector<std::pair<std::string, at::Tensor>> flat;
   for (std::size_t i = 0; i < stats.size(); ++i) {
     const std::string prefix = std::to_string(i) + '.';
-    flat.emplace_back(prefix + "tokens", at::tensor({stats[i].input.tokens}, at::kLong));
-    for (const auto& [name, tensor] : {std::pair{"mean", stats[i].input.mean}, {"second", stats[i].input.second},
-                                       {"query", stats[i].pairs.query}, {"key", stats[i].pairs.key}})
+    flat.emplace_back(prefix + "tokens", at::tensor({stats[i].input.tokens, stats[i].projections.tokens, stats[i].gradients.tokens}, at::kLong));
+    each_tensor(stats[i], [&](const char* name, const at::Tensor& tensor) {
       if (tensor.defined()) flat.emplace_back(prefix + name, tensor.contiguous());
+    });
   }
   return flat;
 }
@@ -26,9 +37,13 @@ std::vector<std::pair<std::string, at::Tensor>> flatten(const CalibrationStats& 
 at::Tensor read(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.tensors().find(name);
   if (found == file.tensors().end()) return {};
-  at::Tensor tensor = at::empty(found->second.shape, found->second.type == SafeType::i64 ? at::kLong : at::kDouble);
+  at::Tensor tensor = at::empty(found->second.shape, found->second.type == SafeType::i64 ? at::kLong : found->second.type == SafeType::f32 ? at::kFloat : at::kDouble);
   std::memcpy(tensor.data_ptr(), found->second.bytes.data(), found->second.bytes.size());
   return tensor;
+}
+
+SafeType type_of(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kLong ? SafeType::i64 : tensor.scalar_type() == at::kFloat ? SafeType::f32 : SafeType::f64;
 }
 
 void save(const CalibrationStats& stats, const std::filesystem::path& path) {
@@ -36,7 +51,7 @@ void save(const CalibrationStats& stats, const std::filesystem::path& path) {
   std::vector<SafeEntry> entries;
   std::string body;
   for (const auto& [name, tensor] : flat) {
-    entries.push_back({name, tensor.scalar_type() == at::kLong ? SafeType::i64 : SafeType::f64, tensor.sizes().vec(), tensor.nbytes()});
+    entries.push_back({name, type_of(tensor), tensor.sizes().vec(), tensor.nbytes()});
     body.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
   }
   const std::string content = safetensors_header(entries) + body;
@@ -54,8 +69,13 @@ CalibrationStats load(const std::filesystem::path& path) {
     CalibrationStats stats;
     for (std::size_t i = 0; file.tensors().count(std::to_string(i) + ".tokens") > 0; ++i) {
       const std::string prefix = std::to_string(i) + '.';
-      stats.push_back({{read(file, prefix + "tokens").item<int64_t>(), read(file, prefix + "mean"), read(file, prefix + "second")},
-                       {read(file, prefix + "query"), read(file, prefix + "key")}});
+      LayerStats layer;
+      const at::Tensor tokens = read(file, prefix + "tokens");
+      layer.input.tokens = tokens[0].item<int64_t>();
+      layer.projections.tokens = tokens[1].item<int64_t>();
+      layer.gradients.tokens = tokens[2].item<int64_t>();
+      each_tensor(layer, [&](const char* name, at::Tensor& tensor) { tensor = read(file, prefix + name); });
+      stats.push_back(std::move(layer));
     }
     return stats;
   } catch (const Error& error) {

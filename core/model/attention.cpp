@@ -9,9 +9,12 @@
 namespace mla {
 namespace {
 
+constexpr double kLatentNormEps = 1e-6;  // of the latents' norms, as DeepSeek-V2's classes have it
 constexpr int64_t kQueryBlock = 128;  // queries per block: scores of one block stay in cache
 
-at::Tensor project(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight); }
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
 
 void require_width(const char* form, const at::Tensor& x, int64_t width) {
   if (x.dim() != 3 || x.size(2) != width) fail<ShapeError>(form, "wanted x [B,T,", width, "], got ", x.sizes());
@@ -21,20 +24,44 @@ RopeTable table_for(const RopePlan& plan, const at::Tensor& x, const LayerCache*
   return rope_table(plan, cache != nullptr ? cache->length() : 0, x.size(1), x.device());
 }
 
+}  // namespace
+
+GqaProjections gqa_projections(const GqaWeights& w, const at::Tensor& x) {
+  GqaProjections p{project(x, w.q, w.q_bias).unflatten(-1, {w.heads, w.head_dim}), project(x, w.k, w.k_bias).unflatten(-1, {w.kv_heads, w.head_dim}),
+                   project(x, w.v, w.v_bias).unflatten(-1, {w.kv_heads, w.head_dim})};
+  if (w.norm) {
+    p.q = rms_norm(p.q, w.norm->query, w.norm->eps);
+    p.k = rms_norm(p.k, w.norm->key, w.norm->eps);
+  }
+  return p;
+}
+
+at::Tensor gqa_attention(const GqaWeights& w, const GqaProjections& p) {
+  const RopeTable table = rope_table(w.rope, 0, p.q.size(1), p.q.device());
+  return project(causal_attention(apply_rope(p.q, table), apply_rope(p.k, table), p.v, w.scale).flatten(2), w.o, w.o_bias);
+}
+
+at::Tensor normed_projections(const NormedProjections& w, const at::Tensor& x) {
+  const at::Tensor q = project(x, w.q, w.q_bias).unflatten(-1, {-1, w.head_dim}), k = project(x, w.k, w.k_bias).unflatten(-1, {-1, w.head_dim});
+  return at::cat({rms_norm(q, w.norm.query, w.norm.eps).flatten(2), rms_norm(k, w.norm.key, w.norm.eps).flatten(2), project(x, w.v, w.v_bias)}, -1);
+}
+
+namespace {
+
 // ---- grouped-query attention ----------------------------------------------------------------------------------------
 
 at::Tensor forward(const GqaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
   require_width("gqa_attention", x, w.q.size(1));
   const RopeTable table = table_for(w.rope, x, cache);
-  const at::Tensor q = apply_rope(project(x, w.q).unflatten(-1, {w.heads, w.head_dim}), table);
-  at::Tensor k = apply_rope(project(x, w.k).unflatten(-1, {w.kv_heads, w.head_dim}), table);
-  at::Tensor v = project(x, w.v);
+  GqaProjections p = gqa_projections(w, x);
+  const at::Tensor q = apply_rope(p.q, table);
+  at::Tensor k = apply_rope(p.k, table), v = p.v.flatten(2);
   if (cache != nullptr) {
     cache->append(k.flatten(2), v);
     k = cache->first.unflatten(-1, {w.kv_heads, w.head_dim});
     v = cache->second;
   }
-  return project(causal_attention(q, k, v.unflatten(-1, {w.kv_heads, w.head_dim}), w.scale).flatten(2), w.o);
+  return project(causal_attention(q, k, v.unflatten(-1, {w.kv_heads, w.head_dim}), w.scale).flatten(2), w.o, w.o_bias);
 }
 
 // ---- multi-head latent attention ------------------------------------------------------------------------------------
@@ -46,17 +73,30 @@ struct MlaInputs {
   at::Tensor k_rope;  // [B,S,rope_heads,d_R], rotated
 };
 
+// What queries and what latent and rope key are projected from: x, or u's parts where heads are normed.
+std::pair<at::Tensor, at::Tensor> latent_inputs(const MlaWeights& w, const at::Tensor& x) {
+  if (!w.normed) return {x, x};
+  const at::Tensor u = normed_projections(*w.normed, x);
+  return {u.narrow(-1, 0, w.normed->query_width()), u.narrow(-1, w.normed->query_width(), w.normed->key_value_width())};
+}
+
+at::Tensor mla_queries(const MlaWeights& w, const at::Tensor& input) {
+  if (w.q.defined()) return project(input, w.q, w.q_bias);
+  const at::Tensor low = project(input, w.q_a, w.q_a_bias);
+  return project(w.q_a_norm.defined() ? rms_norm(low, w.q_a_norm, kLatentNormEps) : low, w.q_b, w.q_bias);
+}
+
 MlaInputs mla_inputs(const MlaWeights& w, const at::Tensor& x, LayerCache* cache) {
   const int64_t rope_dim = w.rope.dims();
   const RopeTable table = table_for(w.rope, x, cache);
-  const at::Tensor q = (w.q.defined() ? project(x, w.q) : project(project(x, w.q_a), w.q_b))
-                           .unflatten(-1, {w.heads, w.nope_dim + rope_dim});
+  const auto [query_input, key_input] = latent_inputs(w, x);
+  const at::Tensor q = mla_queries(w, query_input).unflatten(-1, {w.heads, w.nope_dim + rope_dim});
   MlaInputs in;
   in.q_nope = q.narrow(-1, 0, w.nope_dim);
   in.q_rope = rope_dim > 0 ? apply_rope(q.narrow(-1, w.nope_dim, rope_dim), table) : q.narrow(-1, w.nope_dim, 0);
-  in.latent = project(x, w.kv_a);
-  if (w.kv_a_norm.defined()) in.latent = rms_norm(in.latent, w.kv_a_norm, 1e-6);
-  at::Tensor key = project(x, w.k_rope).unflatten(-1, {w.rope.rope_heads(), rope_dim});
+  in.latent = project(key_input, w.kv_a, w.kv_a_bias);
+  if (w.kv_a_norm.defined()) in.latent = rms_norm(in.latent, w.kv_a_norm, kLatentNormEps);
+  at::Tensor key = project(key_input, w.k_rope, w.k_rope_bias).unflatten(-1, {w.rope.rope_heads(), rope_dim});
   if (rope_dim > 0) key = apply_rope(key, table);
   if (cache != nullptr) {
     cache->append(in.latent, key.flatten(2));
@@ -92,10 +132,10 @@ at::Tensor mla_absorbed(const MlaWeights& w, const MlaInputs& in) {
 }
 
 at::Tensor forward(const MlaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath path) {
-  require_width("mla_attention", x, w.kv_a.size(1));
+  require_width("mla_attention", x, w.o.size(0));
   const MlaInputs in = mla_inputs(w, x, cache);
   const bool absorbed = path == MlaPath::absorbed || (path == MlaPath::automatic && cache != nullptr && x.size(1) == 1);
-  return project((absorbed ? mla_absorbed(w, in) : mla_expanded(w, in)).flatten(2), w.o);
+  return project((absorbed ? mla_absorbed(w, in) : mla_expanded(w, in)).flatten(2), w.o, w.o_bias);
 }
 
 // ---- low-rank keys and values ---------------------------------------------------------------------------------------
@@ -103,17 +143,21 @@ at::Tensor forward(const MlaWeights& w, const at::Tensor& x, LayerCache* cache, 
 at::Tensor forward(const LowRankKvWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
   require_width("low_rank_kv_attention", x, w.q.size(1));
   const RopeTable table = table_for(w.rope, x, cache);
-  const at::Tensor q = apply_rope(project(x, w.q).unflatten(-1, {w.heads, w.head_dim}), table);
-  at::Tensor k = project(x, w.k_a), v = project(x, w.v_a);
+  at::Tensor q = project(x, w.q, w.q_bias).unflatten(-1, {w.heads, w.head_dim});
+  if (w.norm) q = rms_norm(q, w.norm->query, w.norm->eps);
+  q = apply_rope(q, table);
+  at::Tensor k = project(x, w.k_a, w.k_a_bias), v = project(x, w.v_a, w.v_a_bias);
   if (cache != nullptr) {
     cache->append(k, v);
     k = cache->first;
     v = cache->second;
   }
   const RopeTable key_table = rope_table(w.rope, 0, k.size(1), x.device());
-  const at::Tensor keys = apply_rope(project(k, w.k_b).unflatten(-1, {w.kv_heads, w.head_dim}), key_table);
+  at::Tensor keys = project(k, w.k_b).unflatten(-1, {w.kv_heads, w.head_dim});
+  if (w.norm) keys = rms_norm(keys, w.norm->key, w.norm->eps);
+  keys = apply_rope(keys, key_table);
   const at::Tensor values = project(v, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim});
-  return project(causal_attention(q, keys, values, w.scale).flatten(2), w.o);
+  return project(causal_attention(q, keys, values, w.scale).flatten(2), w.o, w.o_bias);
 }
 
 // ---- softmax(q k^T) v -----------------------------------------------------------------------------------------------
@@ -177,27 +221,6 @@ int64_t cache_values_per_token(const AttentionWeights& weights) {
   const at::Tensor& o = std::visit([](const auto& form) -> const at::Tensor& { return form.o; }, weights);
   attention_forward(weights, at::zeros({1, 1, o.size(0)}, o.options()), &cache);
   return cache.values_per_token();
-}
-
-namespace {
-void move(at::Tensor& t, at::Device device, at::ScalarType dtype) {
-  if (t.defined()) t = t.to(device, dtype);
-}
-void move_all(GqaWeights& w, at::Device device, at::ScalarType dtype) {
-  for (at::Tensor* t : {&w.q, &w.k, &w.v, &w.o}) move(*t, device, dtype);
-}
-void move_all(MlaWeights& w, at::Device device, at::ScalarType dtype) {
-  for (at::Tensor* t : {&w.q, &w.q_a, &w.q_b, &w.k_rope, &w.kv_a, &w.kv_a_norm, &w.kv_b, &w.o}) move(*t, device, dtype);
-}
-void move_all(LowRankKvWeights& w, at::Device device, at::ScalarType dtype) {
-  for (at::Tensor* t : {&w.q, &w.k_a, &w.k_b, &w.v_a, &w.v_b, &w.o}) move(*t, device, dtype);
-}
-}  // namespace
-
-AttentionWeights to(const AttentionWeights& weights, at::Device device, at::ScalarType dtype) {
-  AttentionWeights moved = weights;
-  std::visit([&](auto& form) { move_all(form, device, dtype); }, moved);
-  return moved;
 }
 
 }  // namespace mla

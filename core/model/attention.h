@@ -18,7 +18,15 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
 // Values kept in the cache per token by this layer, counted from a cache that one token was written to.
 int64_t cache_values_per_token(const AttentionWeights& weights);
 
-// The same weights in another dtype or on another device.
-AttentionWeights to(const AttentionWeights& weights, at::Device device, at::ScalarType dtype);
+// Queries, keys and values of the original before rotation, q/k norm applied.
+struct GqaProjections {
+  at::Tensor q, k, v;  // [B,T,H,h], [B,T,G,h], [B,T,G,h]
+};
+GqaProjections gqa_projections(const GqaWeights& weights, const at::Tensor& x);
+// Rotation from position 0, attention and output projection of them, without a cache.  -> [B,T,D]
+at::Tensor gqa_attention(const GqaWeights& weights, const GqaProjections& projections);
+
+// u = [norm(W_q x); norm(W_k x); W_v x] of x [B,T,D]  ->  [B,T,H*h+2*G*h]
+at::Tensor normed_projections(const NormedProjections& weights, const at::Tensor& x);
 
 }  // namespace mla

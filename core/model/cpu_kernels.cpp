@@ -1,6 +1,7 @@
 #include "core/model/cpu_kernels.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 
@@ -30,12 +31,14 @@ MLA_CLONES void rotate_row(const float* x, const float* cos, const float* sin, i
   }
 }
 
-bool own_loops(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
+// ATen's operators where a gradient is asked for: the loops have none.
+bool wants_gradient(const at::Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }
+bool own_loops(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat && !wants_gradient(x); }
 
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (!own_loops(x) || weight.scalar_type() != at::kFloat) {
+  if (!own_loops(x) || weight.scalar_type() != at::kFloat || wants_gradient(weight)) {
     const at::Tensor wide = x.to(at::kFloat);
     return (wide * at::rsqrt(wide.square().mean(-1, true) + eps)).to(x.scalar_type()) * weight;
   }
@@ -54,6 +57,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 at::Tensor swiglu(const at::Tensor& gate_up) {
   const int64_t inner = gate_up.size(-1) / 2;
   at::Tensor gate = gate_up.narrow(-1, 0, inner);
+  if (wants_gradient(gate_up)) return at::silu(gate) * gate_up.narrow(-1, inner, inner);
   at::silu_(gate);  // gate_up is the caller's fresh GEMM result
   return gate.mul_(gate_up.narrow(-1, inner, inner));
 }

@@ -17,8 +17,13 @@ at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& residual, con
                                   MlaPath path) const {
   const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
   at::Tensor hidden = attention_forward(weights.attention, normed, cache, path).add_(residual);
-  const at::Tensor inner = swiglu(at::linear(rms_norm(hidden, weights.mlp_norm, config.rms_norm_eps), weights.gate_up));
-  return hidden.add_(at::linear(inner, weights.down));
+  return hidden.add_(mlp(layer, hidden));
+}
+
+at::Tensor Decoder::mlp(int64_t layer, const at::Tensor& residual) const {
+  const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
+  const at::Tensor inner = swiglu(at::linear(rms_norm(residual, weights.mlp_norm, config.rms_norm_eps), weights.gate_up));
+  return at::linear(inner, weights.down);
 }
 
 at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath path) const {
@@ -45,14 +50,7 @@ int64_t Decoder::parameters() const {
   add(embedding), add(final_norm), add(head);
   for (const DecoderLayer& layer : layers) {
     for (const at::Tensor* t : {&layer.attention_norm, &layer.mlp_norm, &layer.gate_up, &layer.down}) add(*t);
-    if (const auto* gqa = std::get_if<GqaWeights>(&layer.attention))
-      for (const at::Tensor* t : {&gqa->q, &gqa->k, &gqa->v, &gqa->o}) add(*t);
-    if (const auto* latent = std::get_if<MlaWeights>(&layer.attention))
-      for (const at::Tensor* t : {&latent->q, &latent->q_a, &latent->q_b, &latent->k_rope, &latent->kv_a, &latent->kv_a_norm,
-                                  &latent->kv_b, &latent->o})
-        add(*t);
-    if (const auto* low = std::get_if<LowRankKvWeights>(&layer.attention))
-      for (const at::Tensor* t : {&low->q, &low->k_a, &low->k_b, &low->v_a, &low->v_b, &low->o}) add(*t);
+    for (const auto& [name, tensor] : named_tensors(layer.attention)) add(tensor);
   }
   return count;
 }

@@ -38,6 +38,8 @@ struct Decoder {
   at::Tensor embed(const at::Tensor& ids) const;  // [B,T] -> [B,T,D]
   // The layer's normed attention input, what calibration measures.  [B,T,D] -> [B,T,D]
   at::Tensor attention_input(int64_t layer, const at::Tensor& residual) const;
+  // Gated MLP of the layer, its norm included: what is added to `residual`.  [B,T,D] -> [B,T,D]
+  at::Tensor mlp(int64_t layer, const at::Tensor& residual) const;
   // residual + attention, then + MLP. `normed` is attention_input(layer, residual).
   at::Tensor layer_forward(int64_t layer, const at::Tensor& residual, const at::Tensor& normed,
                            LayerCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;

@@ -8,13 +8,15 @@ namespace {
 class Uniform : public Allocator {
  public:
   Uniform(int64_t rank, std::string option) : rank_(rank), option_(std::move(option)) {}
-  std::vector<int64_t> allocate(const std::vector<Spectrum>& spectra) const override {
-    std::vector<int64_t> ranks;
+  std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra) const override {
+    std::vector<LayerRanks> ranks;
     for (const Spectrum& spectrum : spectra) {
       const int64_t full = spectrum.full_rank();
       if (full > 0 && rank_ > full)
         fail<ConfigError>("methods", "wanted a latent rank of at most ", full, ", got ", rank_, " from ", option_, "; lower it");
-      ranks.push_back(full > 0 ? rank_ : 0);
+      LayerRanks layer;
+      for (const SpectrumPart& part : spectrum.parts) layer.push_back(part.compressed ? rank_ : part.down.size(0));
+      ranks.push_back(std::move(layer));
     }
     return ranks;
   }

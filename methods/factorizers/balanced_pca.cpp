@@ -6,7 +6,10 @@ namespace {
 class BalancedPca : public Factorizer {
  public:
   explicit BalancedPca(const BalancedPcaOptions& options) : options_(options) {}
-  StatKinds needs() const override { return {.prefix_moments = true}; }
+  StatKinds needs() const override { return {.input_moments = true, .prefix_moments = true}; }
+  Json state() const override {
+    return {{"factorizer", "balanced_pca"}, {"balance", options_.balance ? Json(*options_.balance) : Json()}, {"damping", options_.damping}};
+  }
 
   Spectrum factorize(const SplitLayer& layer, const LayerStats& stats) const override {
     const double alpha = options_.balance ? ratio(layer, stats) : 1.0;

@@ -19,6 +19,7 @@ class WeightSvd : public Factorizer {
  public:
   explicit WeightSvd(SvdMode mode) : mode_(mode) {}
   StatKinds needs() const override { return {}; }
+  Json state() const override { return {{"factorizer", "weight_svd"}, {"mode", static_cast<int>(mode_)}}; }
 
   Spectrum factorize(const SplitLayer& layer, const LayerStats&) const override {
     const int64_t n = layer.nope_dim, v = layer.v_dim;

@@ -72,6 +72,8 @@ class Rorope : public Splitter {
     split.q_basis = at::cat(basis);
     split.q_source = q;
     split.k_up = at::cat(k_up);
+    split.free_map = free_map;
+    split.rope_map = rope_map;
     split.v = layer.v.to(at::kCPU, at::kDouble);
     split.o = layer.o;
     split.heads = layer.heads;

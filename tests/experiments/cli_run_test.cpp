@@ -148,7 +148,7 @@ TEST_CASE("inspect plans a conversion without calibrating, and counts its cache"
   const Json result = Json::parse(finished.out);
   CHECK(result["original"]["cache"][0]["cache_bytes"] == 384LL * 30 * 4 * 1000);
   CHECK(result["planned"]["cache"][0]["cache_bytes"] == 192LL * 30 * 4 * 1000);
-  CHECK(result["planned"]["attention"]["kv_a"] == Json({128, 576}));
+  CHECK(result["planned"]["attention"]["kv_a_proj.weight"] == Json({128, 576}));
 }
 
 TEST_CASE("every command's help ends in examples", "[cli][help]") {
