@@ -67,6 +67,12 @@ MlaWeights assemble_latent(const LinearLayer& linear, const SplitLayer& split, c
   return w;
 }
 
+// kv_b of each KV head repeated for the query heads that read it.
+void repeat_per_head(MlaWeights& w) {
+  w.kv_b = w.kv_b.unflatten(0, {w.groups, -1}).repeat_interleave(w.heads / w.groups, 0).flatten(0, 1).contiguous();
+  w.groups = w.heads;
+}
+
 // Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
 LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
                                   at::ScalarType dtype) {
@@ -137,6 +143,7 @@ void heal(const Decoder& original, const Recipe& recipe, const CalibrationSample
     progress.advance(layer + 1);
   }
   result.healing_seconds = watch.seconds();
+  result.healing_cpu_seconds = watch.cpu();
   result.healing_tokens = samples.tokens();
 }
 
@@ -218,6 +225,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
     const Split split = split_of(layer);
     AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
     if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
+    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};

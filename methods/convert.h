@@ -13,7 +13,7 @@ struct Conversion {
   std::optional<Decoder> partial_rope;  // split only, nothing compressed; absent where the method has none
   Decoder converted;
   std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
-  double healing_seconds = 0;     // wall
+  double healing_seconds = 0, healing_cpu_seconds = 0;
   int64_t healing_tokens = 0;     // calibration tokens that the healers saw
 };
 
