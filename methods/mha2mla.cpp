@@ -32,8 +32,7 @@ Widths widths_of(const std::string& mode, int64_t rope_dim, bool per_query_head,
 }
 
 // low_rank, or the largest that cache_values has room for.
-int64_t rank_per_head(OptionReader& read, const std::string& mode, const Widths& w, int64_t groups) {
-  const std::optional<int64_t> rank = read.optional_positive("low_rank"), total = read.optional_positive("cache_values");
+int64_t rank_per_head(std::optional<int64_t> rank, std::optional<int64_t> total, const std::string& mode, const Widths& w, int64_t groups) {
   if (mode == "none") {
     if (total) fail<ConfigError>("mha2mla", "wanted no --cache-values with svd none, which compresses nothing; choose another --svd");
     return rank.value_or(32);
@@ -59,12 +58,13 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t rope_dim = read.positive("rope_dim", 16), start = read.non_negative("uniform_start", 0), groups = model.num_kv_heads;
   const std::string mode = read.choice("svd", "joint", {"none", "joint", "split", "only_key", "only_value"});
   const bool per_query_head = read.flag("gqa2mha2mla", false);
+  const std::optional<int64_t> rank = read.optional_positive("low_rank"), total = read.optional_positive("cache_values");
+  read.reject_unknown();
 
   Recipe recipe;
   recipe.splitter = make_pair_selection({.rule = rules.at(rule), .rope_dim = rope_dim, .uniform_start = start}, model.head_dim);
   if (per_query_head) recipe.splitter = make_per_query_head(std::move(recipe.splitter));
-  const int64_t low_rank = rank_per_head(read, mode, widths_of(mode, rope_dim, per_query_head, model), groups);
-  read.reject_unknown();
+  const int64_t low_rank = rank_per_head(rank, total, mode, widths_of(mode, rope_dim, per_query_head, model), groups);
   recipe.options = {{"rope_selection", rule}, {"rope_dim", rope_dim}, {"svd", mode}};
   if (rule == "uniform") recipe.options["uniform_start"] = start;
   if (mode != "none") recipe.options["low_rank"] = low_rank;

@@ -27,8 +27,7 @@ Json with_doubled_fold(Json options, int64_t collapse, int64_t half, const Score
 }
 
 // kv_lora_rank, or what cache_values leaves for it beside the rope key.
-int64_t latent_rank(OptionReader& read, int64_t rope_dim, int64_t full) {
-  const std::optional<int64_t> rank = read.optional_positive("kv_lora_rank"), total = read.optional_positive("cache_values");
+int64_t latent_rank(std::optional<int64_t> rank, std::optional<int64_t> total, int64_t rope_dim, int64_t full) {
   if (rank && total) fail<ConfigError>("transmla", "wanted either --kv-lora-rank or --cache-values, got both");
   if (total && *total <= rope_dim)
     fail<ConfigError>("transmla", "wanted --cache-values of at least ", rope_dim + 1, " (qk_mqa_dim and a latent of 1), got ", *total);
@@ -44,16 +43,18 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const std::optional<int64_t> fold = read.positive_or_auto("freqfold", std::nullopt);
   const int64_t rope_dim = read.positive("qk_mqa_dim", 64);
   const std::optional<int64_t> asked_collapse = read.positive_or_auto("collapse", std::nullopt);
-  const int64_t full = 2 * model.num_kv_heads * model.head_dim - rope_dim, q_full = model.num_heads * model.head_dim;
-  const int64_t collapse = asked_collapse.value_or(std::max<int64_t>(1, model.head_dim / rope_dim));
-  if (rope_dim * collapse != model.head_dim)
-    fail<ConfigError>("transmla", "wanted qk_mqa_dim * collapse = head_dim = ", model.head_dim, ", got ", rope_dim, " * ", collapse);
-  const int64_t rank = latent_rank(read, rope_dim, full);
+  const std::optional<int64_t> asked_rank = read.optional_positive("kv_lora_rank"), total = read.optional_positive("cache_values");
   const std::optional<int64_t> q_rank = read.optional_positive("q_lora_rank");
   const std::optional<double> balance = read.number_or_none("balance_kv_ratio", 1.0);
   const std::string norm = read.choice("use_qkv_norm", "none", {"none", "as_shipped", "calibrated"});
   const bool recalibrate = read.flag("recalibrate", true), fold_scale = read.flag("fold_scale", false);
   read.reject_unknown();
+
+  const int64_t full = 2 * model.num_kv_heads * model.head_dim - rope_dim, q_full = model.num_heads * model.head_dim;
+  const int64_t collapse = asked_collapse.value_or(std::max<int64_t>(1, model.head_dim / rope_dim));
+  if (rope_dim * collapse != model.head_dim)
+    fail<ConfigError>("transmla", "wanted qk_mqa_dim * collapse = head_dim = ", model.head_dim, ", got ", rope_dim, " * ", collapse);
+  const int64_t rank = latent_rank(asked_rank, total, rope_dim, full);
   if (q_rank && *q_rank > q_full) fail<ConfigError>("transmla", "wanted --q-lora-rank of at most ", q_full, ", got ", *q_rank);
 
   Recipe recipe;
