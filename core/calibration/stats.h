@@ -35,6 +35,13 @@ struct RowReservoir {
   at::Tensor key;    // [N,T,G,h]
 };
 
+// Of a converted layer's latents before any norm, means over tokens; fp64. The first of each pair is the rms of the latent, the second
+// the inverse rms that TransMLA takes for a norm's weight: of [latent; rope key], and with the model's epsilon.
+struct LatentScales {
+  at::Tensor key_value;  // [2]
+  at::Tensor query;      // [2], undefined without q_lora_rank
+};
+
 struct LayerStats {
   InputMoments input;        // of the layer's normed input
   InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm
@@ -43,6 +50,7 @@ struct LayerStats {
   PairNorms pairs;           // undefined tensors unless asked for, here and below
   GradientMoments gradients;
   RowReservoir rows;
+  LatentScales latents;
 };
 
 struct StatKinds;
@@ -57,6 +65,7 @@ struct StatKinds {  // declared by the parts of a recipe; calibration collects n
   bool row_reservoir = false;
   bool attended_moments = false;
   bool projection_moments = false;  // in place of input moments where a model norms its queries and keys
+  bool latent_scales = false;       // of a converted model
   bool any() const { return !names_of(*this).empty(); }
 };
 StatKinds operator|(const StatKinds& a, const StatKinds& b);
