@@ -210,9 +210,11 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of(layer);
     spectra.push_back(recipe.factorizer->factorize(split.layer, factor_stats(split, layer)));
+    spectra.back().groups = split.layer.groups;
+    spectra.back().v_dim = split.layer.v_dim;
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
-  result.ranks = recipe.allocator->allocate(spectra);
+  result.ranks = recipe.allocator->allocate(spectra, stats);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of(layer);

@@ -3,7 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/base/option_reader.h"
-#include "methods/allocators/uniform.h"
+#include "methods/allocators/rank_options.h"
 #include "methods/factorizers/weight_svd.h"
 #include "methods/registry.h"
 #include "methods/splitters/pair_selection.h"
@@ -19,6 +19,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t rope_dim = read.positive("rope_dim", 16), start = read.non_negative("uniform_start", 0);
   const std::string mode = read.choice("svd", "joint", {"none", "joint", "split", "only_key", "only_value"});
   const int64_t low_rank = read.positive("low_rank", 32);
+  const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
 
   Recipe recipe;
@@ -33,19 +34,19 @@ Recipe make(const Json& options, const ModelConfig& model) {
   if (mode != "none") recipe.options["low_rank"] = low_rank;
   recipe.label = "mha2mla " + rule + " d" + std::to_string(rope_dim) + (mode == "none" ? " svd none" : " " + mode + " r" + std::to_string(low_rank));
   recipe.factorizer = make_weight_svd(modes.at(mode));
-  recipe.allocator = make_uniform(low_rank * groups, "--low-rank times the KV heads");
+  apply_rank_options(ranks, low_rank * groups, "--low-rank times the KV heads", recipe);
   return recipe;
 }
 
 }  // namespace
 
 const RecipeEntry mha2mla{"mha2mla", "partial RoPE per KV head and SVD of the weights", "arXiv 2502.14837",
-                          {{"rope_selection", "2-norm", "which rotary pairs stay rotated: 2-norm, high, low, uniform"},
+                          with_rank_options({{"rope_selection", "2-norm", "which rotary pairs stay rotated: 2-norm, high, low, uniform"},
                            {"rope_dim", "16", "rotated dims per KV head"},
                            {"uniform_start", "0", "first pair of the uniform rule"},
                            {"svd", "joint", "none, joint, split, only_key, only_value"},
-                           {"low_rank", "32", "latent rank per KV head of each compressed part"}},
-                          {"partial RoPE by rotary pairs", "SVD of the weights", "uniform ranks"},
+                           {"low_rank", "32", "latent rank per KV head of each compressed part"}}),
+                          {"partial RoPE by rotary pairs", "SVD of the weights", "ranks"},
                           {"mlaforge"},
                           make};
 

@@ -44,6 +44,7 @@ struct SpectrumPart {
 };
 struct Spectrum {
   std::vector<SpectrumPart> parts;  // latent = concatenation of each part's first r (or all) rows
+  int64_t groups = 0, v_dim = 0;    // of the split, for allocators; convert() sets them
   int64_t full_rank() const;        // largest rank a compressed part admits; 0 when nothing is compressed
 };
 // One rank per part of the layer's spectrum; parts that are kept whole have their whole size.
@@ -70,7 +71,9 @@ class Factorizer {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra) const = 0;  // one per layer
+  // One per layer. `stats` are those of the original, of the kinds that needs() names.
+  virtual std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra, const CalibrationStats& stats) const = 0;
+  virtual StatKinds needs() const { return {}; }
 };
 
 // One batch of the calibration samples on its way through both models.

@@ -1,7 +1,7 @@
 // RoRoPE with frequency folding, then balanced joint PCA (arXiv 2502.07864, sections 4.1 and 4.2).
 #include "core/base/error.h"
 #include "core/base/option_reader.h"
-#include "methods/allocators/uniform.h"
+#include "methods/allocators/rank_options.h"
 #include "methods/factorizers/balanced_pca.h"
 #include "methods/registry.h"
 #include "methods/splitters/rorope.h"
@@ -17,6 +17,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t rank = read.positive("kv_lora_rank", 512);
   const std::optional<int64_t> q_rank = read.optional_positive("q_lora_rank");
   const std::optional<double> balance = read.number_or_none("balance_kv_ratio", 1.0);
+  const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
 
   if (!fold) fail<ConfigError>("transmla", "wanted --freqfold as a number (1, 2, 4, ...); its search is not offered yet");
@@ -34,7 +35,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
                  (balance ? "" : " unbalanced") + (q_rank ? " rq" + std::to_string(*q_rank) : "");
   recipe.splitter = make_rorope({.freqfold = *fold, .collapse = collapse}, model.head_dim);
   recipe.factorizer = make_balanced_pca({.balance = balance});
-  recipe.allocator = make_uniform(rank, "--kv-lora-rank");
+  apply_rank_options(ranks, rank, "--kv-lora-rank", recipe);
   recipe.q_lora_rank = q_rank;
   return recipe;
 }
@@ -42,13 +43,13 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2502.07864",
-                           {{"freqfold", "required", "adjacent frequencies treated as equal; divides head_dim/2"},
+                           with_rank_options({{"freqfold", "required", "adjacent frequencies treated as equal; divides head_dim/2"},
                             {"collapse", "auto", "every n-th frequency kept; auto = head_dim / qk_mqa_dim"},
                             {"qk_mqa_dim", "64", "dims of the shared rope key"},
                             {"kv_lora_rank", "512", "rank of the latent"},
                             {"q_lora_rank", "none", "rank of the queries, by PCA"},
-                            {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"}},
-                           {"RoRoPE", "balanced joint PCA on re-measured statistics", "uniform ranks"},
+                            {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"}}),
+                           {"RoRoPE", "balanced joint PCA on re-measured statistics", "ranks"},
                            {"mlaforge"},
                            make};
 

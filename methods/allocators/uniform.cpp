@@ -8,7 +8,7 @@ namespace {
 class Uniform : public Allocator {
  public:
   Uniform(int64_t rank, std::string option) : rank_(rank), option_(std::move(option)) {}
-  std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra) const override {
+  std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra, const CalibrationStats&) const override {
     std::vector<LayerRanks> ranks;
     for (const Spectrum& spectrum : spectra) {
       const int64_t full = spectrum.full_rank();
