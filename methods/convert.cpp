@@ -4,6 +4,7 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
+#include "methods/spectrum_cache.h"
 
 namespace mla {
 namespace {
@@ -28,7 +29,7 @@ void compress_queries(MlaWeights& weights, const LinearLayer& linear, const Spli
   weights.q = weights.q_bias = at::Tensor();
   weights.q_a = low.weight;
   weights.q_a_bias = low.bias;
-  weights.q_b = split.q_basis.matmul(basis).to(dtype).contiguous();
+  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, rank})).flatten(0, 1).to(dtype).contiguous();
 }
 
 // [down rows, up columns] of the parts that `chosen` picks, each cut at its rank.
@@ -91,6 +92,12 @@ LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& s
   w.head_dim = h;
   w.scale = split.scale;
   return w;
+}
+
+// What determines a layer's decomposition beside the code.
+std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
+  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
+         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + " layer " + std::to_string(layer);
 }
 
 // Both models' residual streams over the calibration samples, one layer at a time.
@@ -165,7 +172,7 @@ AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, co
   return assemble_latent(linear, split, spectrum, ranks, dtype);
 }
 
-Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect, const CalibrationSamples* samples) {
+Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect, const CalibrationSamples* samples) {
   const std::size_t layers = original.layers.size();
   const at::ScalarType dtype = original.dtype();
   if (!recipe.healers.empty() && samples == nullptr) fail<ConfigError>("convert", "wanted calibration samples for the healers of ", recipe.label);
@@ -194,14 +201,15 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
       result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
     }
   }
-  // A normed model's projections are those of the original whatever the split, so nothing is measured again.
   CalibrationStats second_pass;
-  if (recipe.factorizer->needs().prefix_moments && !gqa_of(original, 0).norm)
-    second_pass = collect(*result.partial_rope, {.prefix_moments = true}, "partial_rope " + recipe.splitter->state().dump());
+  if (recipe.factorizer->needs().prefix_moments)
+    second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
+                          "partial_rope " + recipe.splitter->state().dump());
   const auto factor_stats = [&](const Split& split, std::size_t layer) {
     if (second_pass.empty()) return split.linear.stats;
     LayerStats mixed = stats[layer];
     mixed.input = second_pass[layer].input;
+    mixed.projections = second_pass[layer].projections;
     return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
   };
 
@@ -209,7 +217,8 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of(layer);
-    spectra.push_back(recipe.factorizer->factorize(split.layer, factor_stats(split, layer)));
+    const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
+    spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
     spectra.back().groups = split.layer.groups;
     spectra.back().v_dim = split.layer.v_dim;
     progress.advance(static_cast<int64_t>(layer) + 1);

@@ -25,7 +25,7 @@ struct SplitLayer {
   at::Tensor k_up;    // [G*n, P]  from p to each group's position-free key
   at::Tensor v;       // [G*v, D']
   at::Tensor o;       // [D, H*v]
-  at::Tensor q_basis;  // optional [H*(n+d_R), H*h]: q rows as a linear map of the original query rows, for q_lora_rank
+  at::Tensor q_basis;  // optional [H, n+d_R, h]: each head's q rows as a linear map of its original rows, for q_lora_rank
   at::Tensor q_source;  // optional [H*h, D']: the original query rows
   // The position-free keys and the kept ones as maps of the original keys [k of all groups], for statistics taken there.
   at::Tensor free_map;  // optional [P, G*h]: k_free = free_map W_k
