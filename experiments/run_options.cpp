@@ -88,6 +88,8 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
   command.add_option("--window", flags.windows.window, "Tokens per window [2048]")->check(CLI::Range(2, 1 << 20))->group(group);
   command.add_option("--max-windows", flags.windows.max_windows, "Score the first N windows; part of the protocol's name [all]")
       ->check(CLI::NonNegativeNumber)->group(group);
+  command.add_option("--skip-windows", flags.windows.skip_windows, "Leave the first N windows out; part of the protocol's name [0]")
+      ->check(CLI::NonNegativeNumber)->group(group);
   command.add_option("--limit,-L", flags.limit, "Ad hoc cut to N windows, which keeps the row out of tables [none]")
       ->check(CLI::NonNegativeNumber)->group(group);
 }

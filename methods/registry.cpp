@@ -12,7 +12,7 @@ StatKinds Recipe::needs() const {
 }
 
 const std::vector<const RecipeEntry*>& recipes() {
-  static const std::vector<const RecipeEntry*> table{&mha2mla, &transmla};
+  static const std::vector<const RecipeEntry*> table{&mha2mla, &stream_match, &transmla};
   return table;
 }
 

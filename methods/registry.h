@@ -3,5 +3,6 @@
 
 namespace mla {
 extern const RecipeEntry mha2mla;
+extern const RecipeEntry stream_match;
 extern const RecipeEntry transmla;
 }  // namespace mla

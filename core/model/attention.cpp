@@ -50,7 +50,7 @@ namespace {
 
 // ---- grouped-query attention ----------------------------------------------------------------------------------------
 
-at::Tensor forward(const GqaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
+at::Tensor heads_of(const GqaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
   require_width("gqa_attention", x, w.q.size(1));
   const RopeTable table = table_for(w.rope, x, cache);
   GqaProjections p = gqa_projections(w, x);
@@ -61,7 +61,7 @@ at::Tensor forward(const GqaWeights& w, const at::Tensor& x, LayerCache* cache, 
     k = cache->first.unflatten(-1, {w.kv_heads, w.head_dim});
     v = cache->second;
   }
-  return project(causal_attention(q, k, v.unflatten(-1, {w.kv_heads, w.head_dim}), w.scale).flatten(2), w.o, w.o_bias);
+  return causal_attention(q, k, v.unflatten(-1, {w.kv_heads, w.head_dim}), w.scale).flatten(2);
 }
 
 // ---- multi-head latent attention ------------------------------------------------------------------------------------
@@ -131,16 +131,16 @@ at::Tensor mla_absorbed(const MlaWeights& w, const MlaInputs& in) {
   return at::einsum("btgsr,gvr->btgsv", {mixed.unflatten(2, {w.groups, share}), v_up}).flatten(2, 3);
 }
 
-at::Tensor forward(const MlaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath path) {
+at::Tensor heads_of(const MlaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath path) {
   require_width("mla_attention", x, w.o.size(0));
   const MlaInputs in = mla_inputs(w, x, cache);
   const bool absorbed = path == MlaPath::absorbed || (path == MlaPath::automatic && cache != nullptr && x.size(1) == 1);
-  return project((absorbed ? mla_absorbed(w, in) : mla_expanded(w, in)).flatten(2), w.o, w.o_bias);
+  return (absorbed ? mla_absorbed(w, in) : mla_expanded(w, in)).flatten(2);
 }
 
 // ---- low-rank keys and values ---------------------------------------------------------------------------------------
 
-at::Tensor forward(const LowRankKvWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
+at::Tensor heads_of(const LowRankKvWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
   require_width("low_rank_kv_attention", x, w.q.size(1));
   const RopeTable table = table_for(w.rope, x, cache);
   at::Tensor q = project(x, w.q, w.q_bias).unflatten(-1, {w.heads, w.head_dim});
@@ -157,7 +157,7 @@ at::Tensor forward(const LowRankKvWeights& w, const at::Tensor& x, LayerCache* c
   if (w.norm) keys = rms_norm(keys, w.norm->key, w.norm->eps);
   keys = apply_rope(keys, key_table);
   const at::Tensor values = project(v, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim});
-  return project(causal_attention(q, keys, values, w.scale).flatten(2), w.o, w.o_bias);
+  return causal_attention(q, keys, values, w.scale).flatten(2);
 }
 
 // ---- softmax(q k^T) v -----------------------------------------------------------------------------------------------
@@ -213,7 +213,11 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
 }
 
 at::Tensor attention_forward(const AttentionWeights& weights, const at::Tensor& x, LayerCache* cache, MlaPath path) {
-  return std::visit([&](const auto& form) { return forward(form, x, cache, path); }, weights);
+  return std::visit([&](const auto& form) { return project(heads_of(form, x, cache, path), form.o, form.o_bias); }, weights);
+}
+
+at::Tensor attention_heads(const AttentionWeights& weights, const at::Tensor& x) {
+  return std::visit([&](const auto& form) { return heads_of(form, x, nullptr, MlaPath::expanded); }, weights);
 }
 
 int64_t cache_values_per_token(const AttentionWeights& weights) {

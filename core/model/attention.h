@@ -11,6 +11,9 @@ enum class MlaPath { automatic, expanded, absorbed };  // automatic: absorbed fo
 at::Tensor attention_forward(const AttentionWeights& weights, const at::Tensor& x, LayerCache* cache = nullptr,
                              MlaPath path = MlaPath::automatic);
 
+// The heads' mixed values before the output projection, without a cache.  x [B,T,D] -> [B,T,H*v]
+at::Tensor attention_heads(const AttentionWeights& weights, const at::Tensor& x);
+
 // softmax(scale * q k^T, causal) v without the full score matrix.
 //   q [B,T,H,dk]  k [B,S,G,dk]  v [B,S,G,dv]  ->  [B,T,H,dv];  query t sees keys 0 .. S-T+t; head i reads group i/(H/G)
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);

@@ -1,5 +1,7 @@
 #include "core/model/rope.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include <deque>
 #include <string>
 
@@ -20,6 +22,7 @@ std::string table_key(const RopePlan& plan, int64_t start, int64_t count, at::De
 }
 
 RopeTable make_table(const RopePlan& plan, int64_t start, int64_t count, at::Device device) {
+  const c10::InferenceMode normal(false);  // a table may enter a graph, whoever asked for it first
   const at::Tensor positions = at::arange(start, start + count, at::TensorOptions(at::kDouble));
   const at::Tensor angles = positions.view({-1, 1, 1}) * plan.inv_freq.unsqueeze(0);
   const auto to_device = [&](const at::Tensor& t) { return (t * plan.attention_factor).to(device, at::kFloat).contiguous(); };

@@ -1,0 +1,58 @@
+#include "methods/healers/output_refit.h"
+
+namespace mla {
+namespace {
+
+class OutputRefit : public Healer {
+ public:
+  explicit OutputRefit(const OutputRefitOptions& options) : options_(options) {}
+
+  void heal(const ConversionContext& context) const override {
+    AttentionWeights& attention = context.converted.layers[static_cast<std::size_t>(context.layer)].attention;
+    at::Tensor& o = output_projection(attention);
+    at::Tensor products = at::zeros({o.size(1), o.size(1)}, at::kDouble), cross = at::zeros({o.size(0), o.size(1)}, at::kDouble);
+    for (const HealingBatch& batch : context.batches) {
+      const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
+      const at::Tensor weights = token_weights(batch).flatten().unsqueeze(1);
+      const at::Tensor heads = attention_heads(attention, normed).flatten(0, 1).to(at::kFloat);
+      const at::Tensor wanted = wanted_output(context, batch).flatten(0, 1).to(at::kFloat);
+      const at::Tensor weighted = heads * weights;
+      products += weighted.t().matmul(heads).to(at::kCPU, at::kDouble);
+      cross += wanted.t().matmul(weighted).to(at::kCPU, at::kDouble);
+    }
+    const double ridge = options_.ridge * products.diagonal().mean().item<double>();
+    if (!(ridge > 0)) return;  // heads that mix nothing leave nothing to fit
+    const at::Tensor system = products + ridge * at::eye(products.size(0), at::kDouble);
+    const at::Tensor right = cross + ridge * o.to(at::kCPU, at::kDouble);
+    const at::Tensor fitted = at::cholesky_solve(right.t(), at::linalg_cholesky(system)).t();
+    o = fitted.to(o.device(), o.scalar_type()).contiguous();
+  }
+
+ private:
+  OutputRefitOptions options_;
+};
+
+}  // namespace
+
+at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& batch) {
+  const at::Tensor wanted = batch.target - batch.residual;
+  const at::Tensor& bias = output_bias(context.converted.layers[static_cast<std::size_t>(context.layer)].attention);
+  return bias.defined() ? wanted - bias : wanted;
+}
+
+at::Tensor token_weights(const HealingBatch& batch) {
+  const at::Tensor mask = batch.mask.to(batch.target.device(), at::kFloat);
+  return batch.target.to(at::kFloat).square().mean(-1).clamp_min(1e-12).reciprocal() * mask;
+}
+
+at::Tensor& output_projection(AttentionWeights& weights) {
+  return std::visit([](auto& form) -> at::Tensor& { return form.o; }, weights);
+}
+
+at::Tensor& output_bias(AttentionWeights& weights) {
+  return std::visit([](auto& form) -> at::Tensor& { return form.o_bias; }, weights);
+}
+
+std::unique_ptr<Healer> make_output_refit(const OutputRefitOptions& options) { return std::make_unique<OutputRefit>(options); }
+
+}  // namespace mla
