@@ -44,7 +44,8 @@ class Fisher : public Allocator {
  private:
   // rank = clip(scale * weight): the largest scale whose sum stays within the budget, then the largest remainders.
   std::vector<int64_t> proportional(const std::vector<RankUnit>& units, const std::vector<double>& weights) const {
-    const int64_t budget = rank_ * static_cast<int64_t>(units.size());
+    int64_t budget = 0;
+    for (const RankUnit& unit : units) budget += unit.share;
     const auto exact = [&](double scale, std::size_t i) {
       return std::clamp(scale * weights[i], static_cast<double>(units[i].low), static_cast<double>(units[i].high));
     };

@@ -31,10 +31,10 @@ class Greedy : public Allocator {
   // Raises the ranks of `members` until their budget or their bounds are reached.
   void spend(const std::vector<RankUnit>& units, const std::vector<std::size_t>& members, std::size_t layers, std::vector<int64_t>& ranks) const {
     const int64_t step = options_.bounds.multiple;
-    int64_t left = options_.rank * static_cast<int64_t>(members.size());
+    int64_t left = 0;
     std::vector<double> scores(units.size());
     for (const std::size_t i : members) {
-      left -= ranks[i];
+      left += units[i].share - ranks[i];
       scores[i] = score(units[i], ranks[i], layers);
     }
     while (left >= step) {

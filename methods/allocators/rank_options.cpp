@@ -22,8 +22,8 @@ int64_t uniform_rank(const RankOptions& options, const RankBounds& bounds, int64
   return bounded;
 }
 
-RankBounds bounds_of(const RankOptions& options, int64_t rank) {
-  RankBounds bounds{.multiple = options.multiple, .min = options.min.value_or(1), .max = options.max};
+RankBounds bounds_of(const RankOptions& options, int64_t rank, bool cut) {
+  RankBounds bounds{.multiple = options.multiple, .min = options.min.value_or(1), .max = options.max, .cut = cut};
   if (options.allocator == "care_code") {  // the program's own defaults
     bounds.min = options.min.value_or(std::max<int64_t>(1, rank / 2));
     bounds.max = options.max.value_or(2 * rank);
@@ -31,9 +31,9 @@ RankBounds bounds_of(const RankOptions& options, int64_t rank) {
   return bounds;
 }
 
-std::unique_ptr<Allocator> allocator_of(const RankOptions& options, int64_t rank, const std::string& option) {
-  const RankBounds bounds = bounds_of(options, rank);
-  if (options.allocator == "uniform") return make_uniform(uniform_rank(options, bounds, rank, option), option);
+std::unique_ptr<Allocator> allocator_of(const RankOptions& options, int64_t rank, const std::string& option, bool cut) {
+  const RankBounds bounds = bounds_of(options, rank, cut);
+  if (options.allocator == "uniform") return make_uniform(uniform_rank(options, bounds, rank, option), option, cut);
   if (options.allocator == "fisher") return make_fisher(rank, option, bounds);
   return make_greedy({kGreedy.at(options.allocator), rank, option, bounds, options.energy_ratio});
 }
@@ -57,8 +57,8 @@ RankOptions read_rank_options(OptionReader& read, const std::string& usual) {
   return options;
 }
 
-void apply_rank_options(const RankOptions& options, int64_t rank, const std::string& option, Recipe& recipe) {
-  recipe.allocator = allocator_of(options, rank, option);
+void apply_rank_options(const RankOptions& options, int64_t rank, const std::string& option, Recipe& recipe, bool cut) {
+  recipe.allocator = allocator_of(options, rank, option, cut);
   const auto differs = [&](const char* name, const Json& value, const std::string& suffix) {
     recipe.options[name] = value;
     recipe.label += ' ' + suffix;

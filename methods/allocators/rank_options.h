@@ -18,8 +18,9 @@ struct RankOptions {
 RankOptions read_rank_options(OptionReader& read, const std::string& usual = "uniform");
 
 // Sets recipe.allocator for a mean of `rank` per compressed part, and adds to recipe.options and recipe.label what differs from
-// the uniform rank, so that the rows of recipes without these options keep their names. `option` names the rank in errors.
-void apply_rank_options(const RankOptions& options, int64_t rank, const std::string& option, Recipe& recipe);
+// the uniform rank, so that the rows of recipes without these options keep their names. `option` names the rank in errors;
+// `cut`: the rank follows from --cache-values, so that a part which admits less gets what it admits.
+void apply_rank_options(const RankOptions& options, int64_t rank, const std::string& option, Recipe& recipe, bool cut = false);
 
 // The recipe's own help, then that of these options.
 std::vector<OptionHelp> with_rank_options(std::vector<OptionHelp> own, const char* usual = "uniform");

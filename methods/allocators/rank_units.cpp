@@ -18,14 +18,15 @@ RankUnit unit_of(const SpectrumPart& part, std::size_t layer, std::size_t index)
 
 void bound(RankUnit& unit, const RankBounds& bounds, int64_t rank, const std::string& option) {
   const auto size = static_cast<int64_t>(unit.energies.size());
-  if (rank > size) fail<ConfigError>("methods", "wanted a latent rank of at most ", size, ", got ", rank, " from ", option, "; lower it");
+  unit.share = std::min(rank, size);
+  if (rank > size && !bounds.cut) fail<ConfigError>("methods", "wanted a latent rank of at most ", size, ", got ", rank, " from ", option, "; lower it");
   unit.high = std::min(size, bounds.max.value_or(size)) / bounds.multiple * bounds.multiple;
   unit.low = (bounds.min + bounds.multiple - 1) / bounds.multiple * bounds.multiple;
   if (unit.low > unit.high)
     fail<ConfigError>("methods", "wanted a multiple of --rank-multiple ", bounds.multiple, " between --min-rank ", bounds.min,
                       " and ", std::min(size, bounds.max.value_or(size)), " (--max-rank, or the layer's own limit ", size, "), got none");
-  if (unit.low > rank)
-    fail<ConfigError>("methods", "wanted --min-rank of at most ", rank, ", the mean rank from ", option, ", got ", unit.low,
+  if (unit.low > unit.share)
+    fail<ConfigError>("methods", "wanted --min-rank of at most ", unit.share, ", the mean rank from ", option, ", got ", unit.low,
                       bounds.multiple > 1 ? " after rounding up to a multiple" : "");
 }
 

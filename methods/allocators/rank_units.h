@@ -8,6 +8,7 @@ struct RankBounds {
   int64_t multiple = 1;        // ranks are multiples of it
   int64_t min = 1;             // rounded up to a multiple
   std::optional<int64_t> max;  // rounded down, as the part's own size is
+  bool cut = false;            // a part that admits less than the mean gets what it admits (--cache-values), else it is refused
 };
 
 struct RankUnit {
@@ -15,10 +16,11 @@ struct RankUnit {
   std::vector<double> energies;  // [R] descending
   std::vector<double> tail;      // [R+1] tail[r] = what rank r drops
   int64_t low = 0, high = 0;
+  int64_t share = 0;  // of the budget: the mean rank, or what the part admits
 };
 
 // The compressed parts, layer by layer. `rank` is the mean that the budget grants each of them and `option` names it in errors:
-// ConfigError when a part admits less, or when the bounds leave no rank or want more than the budget.
+// ConfigError when a part admits less (unless cut), or when the bounds leave no rank or want more than the budget.
 std::vector<RankUnit> rank_units(const std::vector<Spectrum>& spectra, const RankBounds& bounds, int64_t rank, const std::string& option);
 
 // One rank per unit as ranks per layer; parts that are kept whole have their size.
