@@ -34,8 +34,9 @@ CalibrationStats Calibrator::collect(const Decoder& model, const StatKinds& kind
   return stats;
 }
 
-CollectStats Calibrator::callback() {
-  return [this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); };
+ConversionSource Calibrator::callback() {
+  const std::string key = use_cache_ ? model_key_ + '\n' + samples_.key : "";
+  return {[this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, key};
 }
 
 }  // namespace mla

@@ -31,7 +31,7 @@ class Calibrator {
   Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
              const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
-  CollectStats callback();
+  ConversionSource callback();  // decompositions are cached where statistics are
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
   Json config() const { return config_; }                              // of the samples, null when none are needed

@@ -73,7 +73,7 @@ void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--seed", flags.samples.seed, "Seed of the draw [42]")->group(group);
-  command.add_flag("--no-stats-cache", flags.no_cache, "Measure the statistics even where the cache holds them")->group(group);
+  command.add_flag("--no-stats-cache", flags.no_cache, "Measure statistics and make decompositions even where the cache holds them")->group(group);
 }
 
 void require_calibration(const CalibrationFlags& flags, const std::string& method) {

@@ -7,6 +7,7 @@
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
 #include "methods/latent_norms.h"
+#include "methods/spectrum_cache.h"
 
 namespace mla {
 namespace {
@@ -30,7 +31,7 @@ void compress_queries(MlaWeights& weights, const LinearLayer& linear, const Spli
   const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
   weights.q = at::Tensor();  // its bias stays whole, behind q_b
   weights.q_a = low.weight;
-  weights.q_b = split.q_basis.matmul(basis).to(dtype).contiguous();
+  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, rank})).flatten(0, 1).to(dtype).contiguous();
 }
 
 void fold_scale(MlaWeights& weights) {
@@ -106,6 +107,12 @@ LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& s
   w.head_dim = h;
   w.scale = split.scale;
   return w;
+}
+
+// What determines a layer's decomposition beside the code.
+std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
+  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
+         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + " layer " + std::to_string(layer);
 }
 
 // Both models' residual streams over the calibration samples, one layer at a time.
@@ -204,7 +211,7 @@ void free_biases(Split& split) {
 
 class Splits {
  public:
-  Splits(const Decoder& original, const Recipe& recipe, const CollectStats& collect) : original_(original), recipe_(recipe) {
+  Splits(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) : original_(original), recipe_(recipe) {
     StatKinds first = recipe.needs();
     first.prefix_moments = false;
     first = kinds_for(gqa_of(original, 0), recipe.form, first);
@@ -246,7 +253,7 @@ void require_resolved(const Recipe& recipe) {
 
 }  // namespace
 
-Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const CollectStats& collect) {
+Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) {
   if (!recipe.has_partial_rope_stage) fail<ConfigError>("convert", "wanted a recipe with a partial-RoPE stage, got ", recipe.label);
   require_resolved(recipe);
   Decoder model = Splits(original, recipe, collect).partial_rope();
@@ -254,7 +261,7 @@ Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const 
   return model;
 }
 
-Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect, const CalibrationSamples* samples) {
+Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect, const CalibrationSamples* samples) {
   const std::size_t layers = original.layers.size();
   const at::ScalarType dtype = original.dtype();
   require_resolved(recipe);
@@ -263,14 +270,15 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   const CalibrationStats& stats = split_of.stats();
   Conversion result;
   if (recipe.has_partial_rope_stage) result.partial_rope = split_of.partial_rope();
-  // A normed model's projections are those of the original whatever the split, so nothing is measured again.
   CalibrationStats second_pass;
-  if (recipe.factorizer->needs().prefix_moments && !gqa_of(original, 0).norm)
-    second_pass = collect(*result.partial_rope, {.prefix_moments = true}, "partial_rope " + recipe.splitter->state().dump());
+  if (recipe.factorizer->needs().prefix_moments)
+    second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
+                          "partial_rope " + recipe.splitter->state().dump());
   const auto factor_stats = [&](const Split& split, std::size_t layer) {
     if (second_pass.empty()) return split.linear.stats;
     LayerStats mixed = stats[layer];
     mixed.input = second_pass[layer].input;
+    mixed.projections = second_pass[layer].projections;
     return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
   };
 
@@ -278,10 +286,13 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of[layer];
-    spectra.push_back(recipe.factorizer->factorize(split.layer, factor_stats(split, layer)));
+    const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
+    spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
+    spectra.back().groups = split.layer.groups;
+    spectra.back().v_dim = split.layer.v_dim;
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
-  result.ranks = recipe.allocator->allocate(spectra);
+  result.ranks = recipe.allocator->allocate(spectra, stats);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of[layer];

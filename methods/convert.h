@@ -9,6 +9,16 @@ namespace mla {
 
 using CollectStats = std::function<CalibrationStats(const Decoder& model, const StatKinds& kinds, const std::string& state)>;
 
+// Where convert() gets what takes long. A plain CollectStats will do; then nothing but statistics is ever found on disk.
+struct ConversionSource {
+  template <class Collect>
+  ConversionSource(Collect collect, std::string cache_key = "") : stats(std::move(collect)), key(std::move(cache_key)) {}
+  CalibrationStats operator()(const Decoder& model, const StatKinds& kinds, const std::string& state) const { return stats(model, kinds, state); }
+
+  CollectStats stats;
+  std::string key;  // names model and samples: decompositions are cached under it; empty: they are not
+};
+
 struct Conversion {
   std::optional<Decoder> partial_rope;  // split only, nothing compressed; absent where the method has none
   Decoder converted;
@@ -20,7 +30,7 @@ struct Conversion {
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the
 // partial-RoPE model. Healers run over `samples`. Throws ConfigError for a rank or dims the model does not admit, and for healers
 // without samples; NumericalError naming the layer.
-Conversion convert(const Decoder& original, const Recipe& recipe, const CollectStats& collect,
+Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect,
                    const CalibrationSamples* samples = nullptr);
 
 // The first stage alone: split, nothing compressed. For searches, and as convert() itself makes it.

@@ -23,8 +23,8 @@ bool has_biases(const GqaWeights& w) { return w.q_bias.defined() || w.k_bias.def
 }  // namespace
 
 StatKinds kinds_for(const GqaWeights& layer, CacheForm form, StatKinds wanted) {
-  if (layer.norm && form == CacheForm::latent && wanted.input_moments) {
-    wanted.input_moments = false;
+  if (layer.norm && form == CacheForm::latent && (wanted.input_moments || wanted.prefix_moments)) {
+    wanted.input_moments = wanted.prefix_moments = false;
     wanted.projection_moments = true;
   }
   return wanted;

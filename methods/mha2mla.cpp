@@ -3,7 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/base/option_reader.h"
-#include "methods/allocators/uniform.h"
+#include "methods/allocators/rank_options.h"
 #include "methods/factorizers/weight_svd.h"
 #include "methods/registry.h"
 #include "methods/splitters/pair_selection.h"
@@ -59,6 +59,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const std::string mode = read.choice("svd", "joint", {"none", "joint", "split", "only_key", "only_value"});
   const bool per_query_head = read.flag("gqa2mha2mla", false);
   const std::optional<int64_t> rank = read.optional_positive("low_rank"), total = read.optional_positive("cache_values");
+  const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
 
   Recipe recipe;
@@ -72,7 +73,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   recipe.label = "mha2mla " + rule + " d" + std::to_string(rope_dim) + (mode == "none" ? " svd none" : " " + mode + " r" + std::to_string(low_rank)) +
                  (per_query_head ? " per query head" : "");
   recipe.factorizer = make_weight_svd(modes.at(mode));
-  recipe.allocator = make_uniform(low_rank * groups, "--low-rank times the KV heads");
+  apply_rank_options(ranks, low_rank * groups, "--low-rank times the KV heads", recipe);
   recipe.free_biases = true;  // the original keeps them behind the up-projections, out of the SVD
   return recipe;
 }
@@ -80,14 +81,14 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry mha2mla{"mha2mla", "partial RoPE per KV head and SVD of the weights", "arXiv 2502.14837",
-                          {{"rope_selection", "2-norm", "which rotary pairs stay rotated: 2-norm, high, low, uniform"},
+                          with_rank_options({{"rope_selection", "2-norm", "which rotary pairs stay rotated: 2-norm, high, low, uniform"},
                            {"rope_dim", "16", "rotated dims per KV head, even"},
                            {"uniform_start", "0", "first pair of the uniform rule"},
                            {"svd", "joint", "none, joint, split, only_key, only_value"},
                            {"low_rank", "32", "latent rank per KV head of each compressed part"},
                            {"cache_values", "none", "in place of a rank: cached values per token and layer, at most"},
-                           {"gqa2mha2mla", "false", "keys are copied to every query head first: each has its own pairs and rope key"}},
-                          {"partial RoPE by rotary pairs", "SVD of the weights", "uniform ranks"},
+                           {"gqa2mha2mla", "false", "keys are copied to every query head first: each has its own pairs and rope key"}}),
+                          {"partial RoPE by rotary pairs", "SVD of the weights", "ranks"},
                           {"mlaforge"},
                           make};
 

@@ -25,7 +25,7 @@ struct SplitLayer {
   at::Tensor k_up;    // [G*n, P]  from p to each group's position-free key
   at::Tensor v;       // [G*v, D'], or [G*v/value_share, D'] where that many groups in a row share a head of values
   at::Tensor o;       // [D, H*v]
-  at::Tensor q_basis;  // optional [H*(n+d_R), H*h]: q rows as a linear map of the original query rows, for q_lora_rank
+  at::Tensor q_basis;  // optional [H, n+d_R, h]: each head's q rows as a linear map of its original rows, for q_lora_rank
   at::Tensor q_source;  // optional [H*h, D']: the original query rows
   // The position-free keys and the kept ones as maps of the original keys [k of all groups], for statistics taken there.
   at::Tensor free_map;  // optional [P, G*h]: k_free = free_map W_k
@@ -45,6 +45,7 @@ struct SpectrumPart {
 };
 struct Spectrum {
   std::vector<SpectrumPart> parts;  // latent = concatenation of each part's first r (or all) rows
+  int64_t groups = 0, v_dim = 0;    // of the split, for allocators; convert() sets them
   int64_t full_rank() const;        // largest rank a compressed part admits; 0 when nothing is compressed
 };
 // One rank per part of the layer's spectrum; parts that are kept whole have their whole size.
@@ -71,7 +72,9 @@ class Factorizer {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra) const = 0;  // one per layer
+  // One per layer. `stats` are those of the original, of the kinds that needs() names.
+  virtual std::vector<LayerRanks> allocate(const std::vector<Spectrum>& spectra, const CalibrationStats& stats) const = 0;
+  virtual StatKinds needs() const { return {}; }
 };
 
 // One batch of the calibration samples on its way through both models.

@@ -6,7 +6,7 @@
 namespace mla {
 
 StatKinds Recipe::needs() const {
-  StatKinds kinds = splitter->needs() | factorizer->needs();
+  StatKinds kinds = splitter->needs() | factorizer->needs() | allocator->needs();
   for (const auto& healer : healers) kinds = kinds | healer->needs();
   return kinds;
 }

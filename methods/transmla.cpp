@@ -4,7 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/base/option_reader.h"
-#include "methods/allocators/uniform.h"
+#include "methods/allocators/rank_options.h"
 #include "methods/factorizers/balanced_pca.h"
 #include "methods/registry.h"
 #include "methods/splitters/rorope.h"
@@ -48,6 +48,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const std::optional<double> balance = read.number_or_none("balance_kv_ratio", 1.0);
   const std::string norm = read.choice("use_qkv_norm", "none", {"none", "as_shipped", "calibrated"});
   const bool recalibrate = read.flag("recalibrate", true), fold_scale = read.flag("fold_scale", false);
+  const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
 
   const int64_t full = 2 * model.num_kv_heads * model.head_dim - rope_dim, q_full = model.num_heads * model.head_dim;
@@ -68,7 +69,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   if (fold_scale) recipe.options["fold_scale"] = true;
   recipe.splitter = make_rorope({.freqfold = fold.value_or(collapse), .collapse = collapse}, model.head_dim);
   recipe.factorizer = make_balanced_pca({.balance = balance, .recalibrate = recalibrate});
-  recipe.allocator = make_uniform(rank, "--kv-lora-rank");
+  apply_rank_options(ranks, rank, "--kv-lora-rank", recipe);
   recipe.q_lora_rank = q_rank;
   recipe.latent_norm = norms.at(norm);
   recipe.fold_scale = fold_scale;
@@ -81,7 +82,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2502.07864",
-                           {{"freqfold", "auto", "adjacent frequencies treated as equal; divides head_dim/2, multiple of collapse; auto searches"},
+                           with_rank_options({{"freqfold", "auto", "adjacent frequencies treated as equal; divides head_dim/2, multiple of collapse; auto searches"},
                             {"collapse", "auto", "every n-th frequency kept; auto = head_dim / qk_mqa_dim"},
                             {"qk_mqa_dim", "64", "dims of the shared rope key"},
                             {"kv_lora_rank", "512", "rank of the latent, at most 2 * KV width - qk_mqa_dim"},
@@ -90,8 +91,8 @@ const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2
                             {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"},
                             {"use_qkv_norm", "none", "RMS norm on the latents: none, as_shipped (destructive), calibrated"},
                             {"recalibrate", "true", "PCA on statistics of the partial-RoPE model; false shares the original's"},
-                            {"fold_scale", "false", "q carries the score scale, so that the layer's is (head_dim + qk_mqa_dim)^-1/2"}},
-                           {"RoRoPE", "balanced joint PCA on re-measured statistics", "uniform ranks"},
+                            {"fold_scale", "false", "q carries the score scale, so that the layer's is (head_dim + qk_mqa_dim)^-1/2"}}),
+                           {"RoRoPE", "balanced joint PCA on re-measured statistics", "ranks"},
                            {"mlaforge", "transformers"},
                            make};
 

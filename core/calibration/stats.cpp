@@ -115,7 +115,16 @@ at::Tensor attention_received(const GqaWeights& w, const GqaProjections& p, cons
   return received;
 }
 
-void add_projections(Sums& sums, const GqaWeights& w, const at::Tensor& normed, const at::Tensor& mask, const StatKinds& kinds) {
+// u of a model that is converted already, where its heads are normed before the latent.
+void add_normed_projections(Sums& sums, const MlaWeights& w, const at::Tensor& normed, const at::Tensor& mask) {
+  if (!w.normed) fail<ConfigError>("calibration", "wanted projections of an original model or of one with q/k norms, got a converted one without");
+  sums.projections.add(normed_projections(*w.normed, normed), mask);
+}
+
+void add_projections(Sums& sums, const Decoder& model, int64_t layer, const at::Tensor& normed, const at::Tensor& mask, const StatKinds& kinds) {
+  const auto* mla = std::get_if<MlaWeights>(&model.layers[static_cast<std::size_t>(layer)].attention);
+  if (mla != nullptr && !kinds.pair_norms && !kinds.row_reservoir && !kinds.attended_moments) return add_normed_projections(sums, *mla, normed, mask);
+  const GqaWeights& w = original_attention(model, layer);
   const GqaProjections p = gqa_projections(w, normed);
   if (kinds.pair_norms) add_pair_norms(sums, p, mask);
   if (kinds.row_reservoir) keep_rows(sums, p, mask);
@@ -169,7 +178,7 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       const at::Tensor normed = model.attention_input(layer, hidden[b]);
       require_finite(normed, "in calibration at layer " + std::to_string(layer));
       if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
-      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, original_attention(model, layer), normed, mask, kinds);
+      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, model, layer, normed, mask, kinds);
       if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
       if (layer + 1 < layers) hidden[b] = model.layer_forward(layer, hidden[b], normed);
     }

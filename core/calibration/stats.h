@@ -44,7 +44,7 @@ struct LatentScales {
 
 struct LayerStats {
   InputMoments input;        // of the layer's normed input
-  InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm
+  InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm; also of a converted model that keeps the norm
   InputMoments attended;     // of the vector that recipes see (input, or projections of a normed layer), each token weighted by how much
                              // it is attended to: sum over heads and later queries of the squared attention probability
   PairNorms pairs;           // undefined tensors unless asked for, here and below
@@ -74,7 +74,7 @@ using CalibrationStats = std::vector<LayerStats>;  // one per layer
 constexpr int64_t kReservoirSamples = 4;  // samples whose rows are kept: 4 x 256 tokens, as a greedy search over pairs needs
 
 // One pass of `model` over the samples (two and a backward one for gradients). Throws NumericalError naming the layer on a NaN,
-// Interrupted on Ctrl-C, ConfigError for gradients, rows or projections of a model that is converted already.
+// Interrupted on Ctrl-C, ConfigError for gradients or rows of a model that is converted already.
 CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds);
 
 // gradients.cpp: the backward pass, layer by layer from stored layer inputs.

@@ -12,27 +12,24 @@ class BalancedPca : public Factorizer {
   }
 
   Spectrum factorize(const SplitLayer& layer, const LayerStats& stats) const override {
-    const double alpha = options_.balance ? ratio(layer, stats) : 1.0;
-    const at::Tensor weights = at::cat({layer.k_free / alpha, layer.v});  // [P + G*v, D]
-    const Pca pca = damped_pca(project_moment(weights, stats.input.second), options_.damping);
+    const int64_t free_dims = layer.k_free.size(0);
+    at::Tensor moment = project_moment(at::cat({layer.k_free, layer.v}), stats.input.second);  // [P + G*v, P + G*v] of [k; v]
+    const double alpha = options_.balance && free_dims > 0 ? ratio(moment, free_dims, layer.rope.dims()) : 1.0;
+    moment.narrow(0, 0, free_dims).div_(alpha);
+    moment.narrow(1, 0, free_dims).div_(alpha);
+    const Pca pca = damped_pca(moment, options_.damping);
 
-    // Rebuild per group: [k_up_g alpha, 0; 0, I_g], then times the basis.
-    const int64_t n = layer.nope_dim, v = layer.v_dim, free_dims = layer.k_free.size(0);
-    at::Tensor rebuild = at::zeros({layer.groups, n + v, weights.size(0)}, at::kDouble);
-    for (int64_t g = 0; g < layer.groups; ++g) {
-      rebuild[g].narrow(0, 0, n).narrow(1, 0, free_dims).copy_(layer.k_up.narrow(0, g * n, n) * alpha);
-      rebuild[g].narrow(0, n, v).narrow(1, free_dims + g * v, v).copy_(at::eye(v, at::kDouble));
-    }
-    return {{{pca.vectors.t().matmul(weights), rebuild.flatten(0, 1).matmul(pca.vectors), pca.values, true}}};
+    // Rebuilt per group: alpha k_up_g times the keys' rows of the basis, and the group's value rows of it.
+    const at::Tensor keys = layer.k_up.matmul(pca.vectors.narrow(0, 0, free_dims)).mul_(alpha), values = pca.vectors.slice(0, free_dims);
+    const at::Tensor up = at::cat({keys.unflatten(0, {layer.groups, layer.nope_dim}), values.unflatten(0, {layer.groups, layer.v_dim})}, 1);
+    return {{{pca.vectors.t().matmul(at::cat({layer.k_free / alpha, layer.v})), up.flatten(0, 1), pca.values, true}}};
   }
 
  private:
   // As the released code: the values' first d_R columns are left out (a copy of the keys' slice).
-  double ratio(const SplitLayer& layer, const LayerStats& stats) const {
-    const auto column_norms = [&](const at::Tensor& w) { return project_moment(w, stats.input.second).diagonal().sqrt(); };
-    const at::Tensor keys = column_norms(layer.k_free), values = column_norms(layer.v);
-    const int64_t skipped = layer.rope.dims();
-    return keys.mean().item<double>() / (values.slice(0, skipped).mean().item<double>() * *options_.balance);
+  double ratio(const at::Tensor& moment, int64_t free_dims, int64_t skipped) const {
+    const at::Tensor norms = moment.diagonal().sqrt(), keys = norms.narrow(0, 0, free_dims), values = norms.slice(0, free_dims + skipped);
+    return keys.mean().item<double>() / (values.mean().item<double>() * *options_.balance);
   }
   BalancedPcaOptions options_;
 };

@@ -64,14 +64,12 @@ class Rorope : public Splitter {
     for (int64_t head = 0; head < layer.heads; ++head) {
       const at::Tensor block = rope_map.narrow(1, head / share * h, h);  // [d_R, h]
       q_rope.push_back(block.matmul(q.narrow(0, head * h, h)));
-      at::Tensor rows = at::zeros({h + block.size(0), layer.heads * h}, at::kDouble);
-      rows.narrow(1, head * h, h).copy_(at::cat({at::eye(h, at::kDouble), block}));
-      basis.push_back(rows);
+      basis.push_back(at::cat({at::eye(h, at::kDouble), block}));
     }
     for (int64_t g = 0; g < layer.kv_heads; ++g) k_up.push_back(free_map.narrow(1, g * h, h).t());
     split.q_rope = at::cat(q_rope);
     split.q_nope = q;
-    split.q_basis = at::cat(basis);
+    split.q_basis = at::stack(basis);
     split.q_source = q;
     split.k_up = at::cat(k_up);
     split.free_map = free_map;

@@ -1,10 +1,10 @@
 // Samples by TransMLA's rule, moments against a plain computation, the disk cache.
-#include <cstdlib>
 #include <fstream>
 
 #include "core/base/error.h"
 #include "core/calibration/stats.h"
 #include "tests/support/bytes.h"
+#include "tests/support/cache_folder.h"
 #include "tests/support/catch.h"
 #include "tests/support/tiny_model.h"
 
@@ -27,21 +27,6 @@ std::vector<std::vector<int64_t>> sorted_samples(const CalibrationSamples& sampl
   std::sort(all.begin(), all.end());
   return all;
 }
-
-// Sets MLAFORGE_CACHE for its lifetime.
-class CacheFolder {
- public:
-  CacheFolder() : before_(environment("MLAFORGE_CACHE")) { setenv("MLAFORGE_CACHE", folder_.path().c_str(), 1); }
-  ~CacheFolder() {
-    if (before_.empty()) unsetenv("MLAFORGE_CACHE");
-    else setenv("MLAFORGE_CACHE", before_.c_str(), 1);
-  }
-  const fs::path& path() const { return folder_.path(); }
-
- private:
-  std::string before_;
-  TemporaryFolder folder_;
-};
 
 bool equal(const CalibrationStats& a, const CalibrationStats& b) {
   bool same = a.size() == b.size();

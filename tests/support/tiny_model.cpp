@@ -14,6 +14,7 @@ class Random {
   at::Tensor matrix(int64_t rows, int64_t columns) {
     return at::randn({rows, columns}, generator_, at::kFloat) / std::sqrt(static_cast<double>(columns));
   }
+  at::Tensor vector(int64_t size) { return 0.5 * at::randn({size}, generator_, at::kFloat); }
   at::Tensor gain(int64_t size) { return 1.0 + 0.2 * at::randn({size}, generator_, at::kFloat); }
 
  private:
@@ -31,6 +32,13 @@ GqaWeights random_gqa(const TinyShape& s, Random& random) {
   w.kv_heads = s.groups;
   w.head_dim = s.head_dim;
   w.scale = 1.0 / std::sqrt(static_cast<double>(s.head_dim));
+  if (s.qk_norm) w.norm = QkNorm{random.gain(s.head_dim), random.gain(s.head_dim), 1e-6};
+  if (s.biases) {
+    w.q_bias = random.vector(w.q.size(0));
+    w.k_bias = random.vector(w.k.size(0));
+    w.v_bias = random.vector(w.v.size(0));
+    w.o_bias = random.vector(s.width);
+  }
   return w;
 }
 

@@ -10,6 +10,8 @@ namespace mla::test {
 
 struct TinyShape {
   int64_t layers = 2, heads = 4, groups = 2, head_dim = 8, width = 24, inner = 40, vocab = 50;
+  bool qk_norm = false;  // Qwen3
+  bool biases = false;   // of queries, keys and values (Qwen2), and of the output
 };
 
 Decoder tiny_decoder(const TinyShape& shape = {}, uint64_t seed = 7);

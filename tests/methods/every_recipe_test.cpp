@@ -1,0 +1,258 @@
+// What every recipe owes, whatever its mathematics. A new recipe is covered by its registration and one line of kLines.
+#include "tests/support/catch.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "core/base/error.h"
+#include "methods/convert.h"
+#include "tests/support/paths.h"
+#include "tests/support/tiny_model.h"
+
+namespace mla {
+extern const RecipeEntry mean_key;  // the tutorial's: tests/methods/tutorial_recipe.cpp
+}
+
+using namespace mla;
+using namespace mla::test;
+
+namespace {
+
+struct Line {
+  const char* method;
+  const char* rank;  // the option that cuts; empty where nothing is cut
+  Json options;      // beside it, for the shapes below
+};
+const std::vector<Line> kLines{
+    {"mean_key", "kv_lora_rank", Json::object()},
+    {"mha2mla", "low_rank", {{"rope_selection", "2-norm"}, {"rope_dim", 4}, {"svd", "joint"}}},
+    {"stream_match", "kv_lora_rank", {{"freqfold", 2}, {"qk_mqa_dim", 8}, {"steps", 0}, {"ridge", 0}}},
+    {"transmla", "kv_lora_rank", {{"freqfold", 2}, {"qk_mqa_dim", 8}}},
+};
+
+// Wider than every latent, so that a recipe's own limit is the only one.
+const TinyShape kShape{.width = 40};
+
+std::vector<const RecipeEntry*> all_recipes() {
+  std::vector<const RecipeEntry*> all = recipes();
+  all.push_back(&mean_key);
+  return all;
+}
+
+const Line& line_of(const RecipeEntry& entry) {
+  for (const Line& line : kLines)
+    if (std::string(entry.name) == line.method) return line;
+  FAIL("recipe " << entry.name << " has no line in kLines: add its options for a tiny model");
+  std::abort();
+}
+
+Recipe make(const RecipeEntry& entry, const ModelConfig& config, int64_t rank, const Json& more = Json::object()) {
+  const Line& line = line_of(entry);
+  Json options = line.options;
+  if (*line.rank != '\0') options[line.rank] = rank;
+  options.update(more);
+  return entry.make(options, config);
+}
+
+// The largest rank that the recipe admits; 1 where it cuts nothing.
+int64_t full_rank(const RecipeEntry& entry, const ModelConfig& config) {
+  if (*line_of(entry).rank == '\0') return 1;
+  int64_t rank = 0;
+  try {
+    while (rank < 4096) make(entry, config, rank + 1), ++rank;
+  } catch (const ConfigError&) {
+  }
+  return rank;
+}
+
+CollectStats stats_from(const CalibrationSamples& samples) {
+  return [&samples](const Decoder& model, const StatKinds& kinds, const std::string&) { return collect_stats(model, samples, kinds); };
+}
+
+Conversion convert_with(const Decoder& original, const Recipe& recipe, const CalibrationSamples& samples) {
+  return convert(original, recipe, stats_from(samples), &samples);
+}
+
+double kl(const Decoder& p, const Decoder& q, const at::Tensor& ids) {
+  return std::abs(mean_kl(p.logits(p.last_hidden(ids)), q.logits(q.last_hidden(ids))));
+}
+
+// KL between what the recipe promises at full rank and what it gives, on `ids`.
+double full_rank_kl(const RecipeEntry& entry, const Decoder& original, const CalibrationSamples& samples, const at::Tensor& ids) {
+  const Conversion conversion = convert_with(original, make(entry, original.config, full_rank(entry, original.config)), samples);
+  return kl(conversion.partial_rope ? *conversion.partial_rope : original, conversion.converted, ids);
+}
+
+struct Factored {
+  LinearLayer linear;
+  SplitLayer split;
+  Spectrum spectrum;
+};
+// Layer 0 of the original, on the original's statistics.
+Factored factored(const Decoder& original, const Recipe& recipe, const CalibrationSamples& samples) {
+  const auto& layer = std::get<GqaWeights>(original.layers[0].attention);
+  StatKinds kinds = recipe.needs();
+  kinds.input_moments = true;
+  const CalibrationStats stats = collect_stats(original, samples, kinds_for(layer, recipe.form, kinds));
+  Factored f{linear_layer(layer, stats[0], recipe.form), {}, {}};
+  f.split = recipe.splitter->split(f.linear.weights, f.linear.stats);
+  f.spectrum = recipe.factorizer->factorize(f.split, f.linear.stats);
+  return f;
+}
+
+at::Tensor rebuilt(const Spectrum& spectrum, double share) {
+  at::Tensor sum;
+  for (const SpectrumPart& part : spectrum.parts) {
+    const int64_t size = part.down.size(0), kept = part.compressed ? std::max<int64_t>(1, static_cast<int64_t>(share * static_cast<double>(size))) : size;
+    const at::Tensor product = part.up.narrow(1, 0, kept).matmul(part.down.narrow(0, 0, kept));
+    sum = sum.defined() ? sum + product : product;
+  }
+  return sum;
+}
+
+// E |z - rebuilt z|^2 / E |z|^2 of the keys and values that a share of each part's directions rebuilds.
+double measured_error(const Factored& f, double share) {
+  const at::Tensor exact = rebuilt(identity_spectrum(f.split), 1), difference = exact - rebuilt(f.spectrum, share);
+  const auto energy = [&](const at::Tensor& rows) { return (rows.matmul(f.linear.stats.input.second) * rows).sum().item<double>(); };
+  return energy(difference) / energy(exact);
+}
+
+Decoder with_identical_heads() {
+  Decoder model = tiny_decoder(kShape);
+  for (DecoderLayer& layer : model.layers) {
+    auto& w = std::get<GqaWeights>(layer.attention);
+    w.k = w.k.narrow(0, 0, w.head_dim).repeat({w.kv_heads, 1});
+    w.v = w.v.narrow(0, 0, w.head_dim).repeat({w.kv_heads, 1});
+  }
+  return model;
+}
+
+// Embeddings in five dims.
+Decoder with_narrow_embedding() {
+  Decoder model = tiny_decoder(kShape);
+  model.embedding = model.embedding.narrow(1, 0, 5).matmul(tiny_inputs(1, 5, kShape.width, 3)[0]);
+  return model;
+}
+
+std::string text_of(const fs::path& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+TEST_CASE("every recipe at full rank equals its partial-RoPE model, or the original where it has none", "[recipes][identity]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  struct Named {
+    const char* name;
+    TinyShape shape;
+  };
+  for (const Named& named : std::vector<Named>{{"plain", kShape},
+                                               {"biases", {.width = 40, .biases = true}},
+                                               {"q/k norm", {.width = 40, .qk_norm = true}},
+                                               {"q/k norm and biases", {.width = 40, .qk_norm = true, .biases = true}},
+                                               {"one query head per group", {.heads = 2, .width = 40}},
+                                               {"three", {.heads = 6, .width = 40}},
+                                               {"eight", {.heads = 16, .width = 40}},
+                                               {"one group", {.groups = 1, .width = 40}}}) {
+    const Decoder original = tiny_decoder(named.shape);
+    INFO(entry->name << ", " << named.name);
+    CHECK(full_rank_kl(*entry, original, tiny_samples(2, 2, 16, original.config.vocab_size), tiny_ids(2, 30, 50, 77)) < kKlOfEquals);
+  }
+}
+
+TEST_CASE("every recipe loses less the more directions it keeps", "[recipes]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  const Decoder original = tiny_decoder(kShape);
+  const Recipe recipe = make(*entry, original.config, full_rank(*entry, original.config));
+  const Factored f = factored(original, recipe, tiny_samples(3, 4, 16, original.config.vocab_size));
+  INFO(entry->name);
+  for (const SpectrumPart& part : f.spectrum.parts) {
+    if (!part.compressed) continue;
+    CHECK(part.energies.min().item<double>() >= -1e-12 * part.energies.max().item<double>());
+    CHECK((part.energies.diff().max().item<double>() <= 1e-12 * part.energies.max().item<double>()));
+  }
+  const double quarter = measured_error(f, 0.25), half = measured_error(f, 0.5), whole = measured_error(f, 1);
+  CHECK(half <= quarter);
+  CHECK(whole <= half);
+  CHECK(whole < 1e-12);
+}
+
+TEST_CASE("the order of calibration batches changes no recipe's function", "[recipes]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  const Decoder original = tiny_decoder(kShape);
+  const int64_t rank = std::max<int64_t>(1, full_rank(*entry, original.config) / 2);
+  const CalibrationSamples samples = tiny_samples(2, 2, 16, original.config.vocab_size);  // four samples: a reservoir keeps them all
+  CalibrationSamples turned = samples;
+  std::reverse(turned.batches.begin(), turned.batches.end());
+
+  const Conversion one = convert_with(original, make(*entry, original.config, rank), samples), other = convert_with(original, make(*entry, original.config, rank), turned);
+
+  INFO(entry->name);
+  CHECK(kl(one.converted, other.converted, tiny_ids(2, 30, 50, 77)) < kKlOfEquals);
+}
+
+TEST_CASE("every recipe survives inputs of deficient rank, exactly at full rank", "[recipes]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  const CalibrationSamples samples = tiny_samples(2, 2, 16, kShape.vocab);
+  INFO(entry->name);
+  CHECK(full_rank_kl(*entry, with_identical_heads(), samples, tiny_ids(2, 30, 50, 77)) < kKlOfEquals);
+  CHECK(full_rank_kl(*entry, with_narrow_embedding(), samples, samples.batches[0].ids) < kKlOfEquals);
+
+  CalibrationSamples constant = samples;  // every token the same: one direction is all there is
+  for (CalibrationBatch& batch : constant.batches) batch.ids = at::full_like(batch.ids, 3);
+  CHECK(full_rank_kl(*entry, tiny_decoder(kShape), constant, constant.batches[0].ids) < kKlOfEquals);
+}
+
+TEST_CASE("every orthogonal map between keys is one to 1e-10", "[recipes]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  for (const bool norm : {false, true}) {
+    const Decoder original = tiny_decoder({.heads = 6, .groups = 3, .width = 40, .qk_norm = norm});
+    const Recipe recipe = make(*entry, original.config, 1);
+    const Factored f = factored(original, recipe, tiny_samples(2, 2, 16, original.config.vocab_size));
+    INFO(entry->name);
+    if (!f.split.free_map.defined() || !f.split.rope_map.defined()) continue;  // keys are chosen or rebuilt, not turned
+    const at::Tensor map = at::cat({f.split.rope_map, f.split.free_map});
+    CHECK((map.matmul(map.t()) - at::eye(map.size(0), at::kDouble)).abs().max().item<double>() < 1e-10);
+  }
+}
+
+TEST_CASE("every recipe gives equal bits for equal inputs", "[recipes][determinism]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  const auto converted = [&] {
+    const Decoder original = tiny_decoder(kShape);
+    const CalibrationSamples samples = tiny_samples(2, 2, 16, original.config.vocab_size);
+    return convert_with(original, make(*entry, original.config, std::max<int64_t>(1, full_rank(*entry, original.config) / 2)), samples).converted;
+  };
+  const Decoder a = converted(), b = converted();
+  INFO(entry->name);
+  for (std::size_t i = 0; i < a.layers.size(); ++i) {
+    const auto one = named_tensors(a.layers[i].attention), other = named_tensors(b.layers[i].attention);
+    for (std::size_t t = 0; t < one.size(); ++t) CHECK(at::equal(one[t].second, other[t].second));
+  }
+}
+
+TEST_CASE("every recipe refuses what it does not know and names the limit of what it does", "[recipes][errors]") {
+  const RecipeEntry* entry = GENERATE(from_range(all_recipes()));
+  const ModelConfig config = tiny_decoder(kShape).config;
+  INFO(entry->name);
+  CHECK_THROWS_AS(make(*entry, config, 1, {{"no_such_option", 1}}), ConfigError);
+  if (*line_of(*entry).rank != '\0') CHECK_THROWS_WITH(make(*entry, config, 100000), Catch::Contains("at most"));
+  CHECK(full_rank(*entry, config) > 0);
+}
+
+TEST_CASE("the tutorial's recipe is the file that this test compiles", "[recipes][docs]") {
+  const std::string page = text_of(source_dir() / "docs/adding_a_method.md"), file = text_of(source_dir() / "tests/methods/tutorial_recipe.cpp");
+  REQUIRE(file.size() > 500);
+  CHECK(page.find("```cpp\n" + file + "```\n") != std::string::npos);
+}
+
+TEST_CASE("the tutorial's recipe with one KV head loses nothing", "[recipes][identity]") {
+  const Decoder original = tiny_decoder({.groups = 1, .width = 40});
+  const CalibrationSamples samples = tiny_samples(1, 2, 16, original.config.vocab_size);
+  const Conversion conversion = convert_with(original, make(mean_key, original.config, 8), samples);
+  CHECK(kl(original, conversion.converted, tiny_ids(2, 30, 50, 77)) < kKlOfEquals);
+  CHECK(conversion.converted.cache_values_per_token_per_layer() == 16);
+}
