@@ -4,6 +4,7 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
+#include "methods/factorizers/hadamard.h"
 
 namespace mla {
 namespace {
@@ -19,11 +20,13 @@ at::Tensor joined_queries(const SplitLayer& split) {
   return at::cat({nope, split.q_rope.view({split.heads, split.rope.dims(), nope.size(2)})}, 1).flatten(0, 1);
 }
 
-// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv), the split's maps behind it.
-void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, int64_t rank,
+// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv) or SVD of their weights, the split's maps behind it.
+void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, const Recipe& recipe,
                       at::ScalarType dtype) {
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
-  const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
+  const at::Tensor moment = recipe.query_basis == QueryBasis::weights ? split.q_source.matmul(split.q_source.t())
+                                                                      : project_moment(split.q_source, stats.input.second);
+  const at::Tensor basis = damped_pca(moment, 0.01).vectors.narrow(1, 0, *recipe.q_lora_rank);
   const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
   weights.q = weights.q_bias = at::Tensor();
   weights.q_a = low.weight;
@@ -40,8 +43,9 @@ Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, st
   for (std::size_t i = first; i < last; ++i) {
     const SpectrumPart& part = spectrum.parts[i];
     const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
-    down.push_back(part.down.narrow(0, 0, kept));
-    up.push_back(part.up.narrow(1, 0, kept));
+    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept) : at::Tensor();
+    down.push_back(mix.defined() ? mix.matmul(part.down.narrow(0, 0, kept)) : part.down.narrow(0, 0, kept));
+    up.push_back(mix.defined() ? part.up.narrow(1, 0, kept).matmul(mix.t()) : part.up.narrow(1, 0, kept));
   }
   return {at::cat(down), at::cat(up, 1)};
 }
@@ -217,7 +221,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const CollectS
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of(layer);
     AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
-    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
+    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), recipe, dtype);
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};
