@@ -13,7 +13,8 @@ struct Piece {
 // columns or selects rows), which admits fewer directions than the heads have dims.
 Piece key_piece(const SplitLayer& layer, int64_t first, int64_t count) {
   const int64_t n = layer.nope_dim;
-  if (count == layer.groups || layer.k_free.size(0) == 0) return {layer.k_free, placed_rows(layer, layer.k_up, 0, 0, count)};
+  if (layer.k_free.size(0) == 0) return {layer.k_free, at::zeros({layer.groups * (n + layer.v_dim), 0}, at::kDouble)};
+  if (count == layer.groups) return {layer.k_free, placed_rows(layer, layer.k_up, 0, 0, count)};
   return {layer.k_up.narrow(0, first * n, count * n).matmul(layer.k_free), placed_rows(layer, at::eye(count * n, at::kDouble), 0, first, count)};
 }
 
