@@ -6,6 +6,7 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
+#include "methods/factorizers/hadamard.h"
 #include "methods/latent_norms.h"
 #include "methods/spectrum_cache.h"
 
@@ -23,15 +24,17 @@ at::Tensor joined_queries(const SplitLayer& split) {
   return at::cat({nope, split.q_rope.view({split.heads, split.rope.dims(), nope.size(2)})}, 1).flatten(0, 1);
 }
 
-// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv), the split's maps behind it.
-void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, int64_t rank,
+// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv) or SVD of their weights, the split's maps behind it.
+void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, const Recipe& recipe,
                       at::ScalarType dtype) {
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
-  const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
+  const at::Tensor moment = recipe.query_basis == QueryBasis::weights ? split.q_source.matmul(split.q_source.t())
+                                                                      : project_moment(split.q_source, stats.input.second);
+  const at::Tensor basis = damped_pca(moment, 0.01).vectors.narrow(1, 0, *recipe.q_lora_rank);
   const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
   weights.q = at::Tensor();  // its bias stays whole, behind q_b
   weights.q_a = low.weight;
-  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, rank})).flatten(0, 1).to(dtype).contiguous();
+  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, *recipe.q_lora_rank})).flatten(0, 1).to(dtype).contiguous();
 }
 
 void fold_scale(MlaWeights& weights) {
@@ -50,8 +53,9 @@ Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, st
   for (std::size_t i = first; i < last; ++i) {
     const SpectrumPart& part = spectrum.parts[i];
     const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
-    down.push_back(part.down.narrow(0, 0, kept));
-    up.push_back(part.up.narrow(1, 0, kept));
+    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept) : at::Tensor();
+    down.push_back(mix.defined() ? mix.matmul(part.down.narrow(0, 0, kept)) : part.down.narrow(0, 0, kept));
+    up.push_back(mix.defined() ? part.up.narrow(1, 0, kept).matmul(mix.t()) : part.up.narrow(1, 0, kept));
   }
   return {at::cat(down), at::cat(up, 1)};
 }
@@ -297,7 +301,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   for (std::size_t layer = 0; layer < layers; ++layer) {
     const Split split = split_of[layer];
     AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
-    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
+    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), recipe, dtype);
     if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
     if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
