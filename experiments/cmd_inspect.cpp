@@ -35,7 +35,8 @@ Json describe(const Decoder& decoder, int64_t layers, int64_t parameters, const 
 // Shapes do not depend on what was measured: one layer is converted with unit statistics in place of a calibration.
 Json describe_plan(const LoadedModel& model, const InspectFlags& flags) {
   Recipe recipe = find_recipe(flags.method.method).make(method_options(flags.method), model.decoder.config);
-  recipe.healers.clear();  // they change values, never shapes
+  recipe.healers.clear();  // they change values, never shapes; nor does what a search chooses
+  recipe.search = nullptr;
   Decoder first = model.decoder;
   first.layers.resize(1);
   const auto unit_stats = [&](const Decoder&, const StatKinds&, const std::string&) {
@@ -48,6 +49,7 @@ Json describe_plan(const LoadedModel& model, const InspectFlags& flags) {
     stats.pairs = {at::ones({c.num_heads, c.head_dim / 2}, at::kDouble), at::ones({c.num_kv_heads, c.head_dim / 2}, at::kDouble)};
     stats.gradients = {1, eye(keys), eye(keys), eye(c.hidden_size), at::ones({c.num_kv_heads}, at::kDouble), at::ones({c.num_kv_heads}, at::kDouble)};
     stats.rows = {at::ones({1, tokens, c.num_heads, c.head_dim}), at::ones({1, tokens, c.num_kv_heads, c.head_dim})};
+    stats.latents = {at::ones({2}, at::kDouble), at::ones({2}, at::kDouble)};
     return CalibrationStats{stats};
   };
   const Conversion conversion = convert(first, recipe, unit_stats);

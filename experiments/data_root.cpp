@@ -40,13 +40,16 @@ std::string name_by_content(const fs::path& path) {
   const std::string found = sha256_of_file(path);
   for (const Json& entry : manifest().at("texts"))
     for (const char* half : {"corpus", "calibration"})
-      if (entry.at(half).at("sha256") == found) return entry.at("name");
+      if (entry.contains(half) && entry.at(half).at("sha256") == found) return entry.at("name");
   return path.stem().string();
 }
 
 Text named_text(const Json& entry, TextRole role, const std::string& root_given) {
   const std::string name = entry.at("name");
+  if (role == TextRole::corpus && !entry.contains("corpus"))
+    fail<ConfigError>("data", "wanted a text to score, got '", name, "', which is for calibration only");
   const Json& half = entry.at(role == TextRole::corpus ? "corpus" : "calibration");
+  const std::string rule = entry.value("rule", "");
   std::string tried;
   std::error_code ignored;
   for (const fs::path& folder : folders_of(entry, root_given)) {
@@ -54,8 +57,8 @@ Text named_text(const Json& entry, TextRole role, const std::string& root_given)
     tried += (tried.empty() ? "" : ", ") + path.string();
     if (!fs::is_regular_file(path, ignored)) continue;
     const std::string found = sha256_of_file(path), wanted = half.at("sha256");
-    if (found == wanted) return {path, name, std::nullopt};
-    return {path, name, "text " + name + " has sha256 " + found.substr(0, 12) + ", the manifest says " + wanted.substr(0, 12)};
+    if (found == wanted || wanted.empty()) return {path, name, std::nullopt, rule};
+    return {path, name, "text " + name + " has sha256 " + found.substr(0, 12) + ", the manifest says " + wanted.substr(0, 12), rule};
   }
   fail<CheckpointError>("data", "text '", name, "' is not there; looked for ", tried.empty() ? "a data root, of which there is none" : tried,
                         "; ", entry.at("how").get<std::string>());
@@ -82,7 +85,7 @@ std::vector<std::string> text_names() {
 
 Text find_text(const std::string& name, TextRole role, const std::string& root_given) {
   std::error_code ignored;
-  if (fs::is_regular_file(name, ignored)) return {name, name_by_content(name), std::nullopt};
+  if (fs::is_regular_file(name, ignored)) return {name, name_by_content(name), std::nullopt, ""};
   for (const Json& entry : manifest().at("texts"))
     if (entry.at("name") == name) return named_text(entry, role, root_given);
   fail<CheckpointError>("data", "wanted a text file or a named text, got '", name, "', which is no file", known_names_hint(name, text_names()));

@@ -16,6 +16,7 @@ struct Text {
   std::filesystem::path path;
   std::string name;              // for tables: the manifest's name, else the file's stem
   std::optional<std::string> warning;  // content differs from the manifest's sha256
+  std::string rule;                    // of RowOptions
 };
 
 // A file path or a name of the manifest. wikitext2-tok means its test half as corpus and its valid half for calibration.

@@ -1,10 +1,13 @@
 #include "methods/convert.h"
 
+#include <cmath>
+
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
 #include "methods/spectrum_cache.h"
+#include "methods/latent_norms.h"
 
 namespace mla {
 namespace {
@@ -26,10 +29,16 @@ void compress_queries(MlaWeights& weights, const LinearLayer& linear, const Spli
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
   const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
   const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
-  weights.q = weights.q_bias = at::Tensor();
+  weights.q = at::Tensor();  // its bias stays whole, behind q_b
   weights.q_a = low.weight;
-  weights.q_a_bias = low.bias;
   weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, rank})).flatten(0, 1).to(dtype).contiguous();
+}
+
+void fold_scale(MlaWeights& weights) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(weights.nope_dim + weights.rope.dims())), factor = weights.scale / scale;
+  for (at::Tensor* rows : {&weights.q, &weights.q_b, &weights.q_bias})
+    if (rows->defined()) *rows = *rows * factor;
+  weights.scale = scale;
 }
 
 // [down rows, up columns] of the parts that `chosen` picks, each cut at its rank.
@@ -97,7 +106,7 @@ LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& s
 // What determines a layer's decomposition beside the code.
 std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
   return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
-         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + " layer " + std::to_string(layer);
+         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "") + " layer " + std::to_string(layer);
 }
 
 // Both models' residual streams over the calibration samples, one layer at a time.
@@ -161,7 +170,7 @@ Spectrum identity_spectrum(const SplitLayer& split) {
   at::Tensor up = at::zeros({split.groups, n + v, width}, at::kDouble);
   for (int64_t g = 0; g < split.groups; ++g) {
     up[g].narrow(0, 0, n).narrow(1, 0, free_dims).copy_(split.k_up.narrow(0, g * n, n));
-    up[g].narrow(0, n, v).narrow(1, free_dims + g * v, v).copy_(at::eye(v, at::kDouble));
+    up[g].narrow(0, n, v).narrow(1, free_dims + g / split.value_share * v, v).copy_(at::eye(v, at::kDouble));
   }
   return {{{at::cat({split.k_free, split.v}), up.flatten(0, 1), at::ones({width}, at::kDouble), false}}};
 }
@@ -172,35 +181,88 @@ AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, co
   return assemble_latent(linear, split, spectrum, ranks, dtype);
 }
 
+namespace {
+
+// Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
+struct Split {
+  LinearLayer linear;
+  SplitLayer layer;
+};
+
+// A position-free key's bias adds the same to every score of a query, which a softmax does not see; a value's adds W_O b to the output.
+void free_biases(Split& split) {
+  SplitLayer& layer = split.layer;
+  const int64_t last = layer.v.size(1) - 1, repeats = layer.heads / layer.groups * layer.value_share;
+  const at::Tensor per_head = layer.v.select(1, last).view({-1, layer.v_dim}).repeat_interleave(repeats, 0).flatten();
+  const at::Tensor moved = layer.o.to(at::kCPU, at::kDouble).mv(per_head);
+  at::Tensor& o_bias = split.linear.o_bias;
+  o_bias = ((o_bias.defined() ? o_bias.to(at::kCPU, at::kDouble) : at::zeros_like(moved)) + moved).to(layer.o.scalar_type());
+  layer.v = layer.v.clone(), layer.k_free = layer.k_free.clone();
+  layer.v.select(1, last).zero_();
+  layer.k_free.select(1, last).zero_();
+}
+
+class Splits {
+ public:
+  Splits(const Decoder& original, const Recipe& recipe, const CollectStats& collect) : original_(original), recipe_(recipe) {
+    StatKinds first = recipe.needs();
+    first.prefix_moments = false;
+    first = kinds_for(gqa_of(original, 0), recipe.form, first);
+    stats_ = first.any() ? collect(original, first, "original") : CalibrationStats(original.layers.size());
+  }
+  const CalibrationStats& stats() const { return stats_; }  // of the original
+
+  Split operator[](std::size_t layer) const {
+    throw_if_interrupted();
+    LinearLayer linear = linear_layer(gqa_of(original_, layer), stats_[layer], recipe_.form);
+    SplitLayer split = recipe_.splitter->split(linear.weights, linear.stats);
+    Split both{std::move(linear), std::move(split)};
+    if (recipe_.free_biases && both.linear.biased) free_biases(both);
+    return both;
+  }
+  Decoder partial_rope() const {
+    Decoder model = original_;
+    for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+      const Split split = (*this)[layer];
+      model.layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe_.form, original_.dtype());
+    }
+    return model;
+  }
+
+ private:
+  const Decoder& original_;
+  const Recipe& recipe_;
+  CalibrationStats stats_;
+};
+
+void to_device_of(const Decoder& original, Decoder& model) {
+  if (original.device().is_cpu()) return;
+  for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
+}
+
+void require_resolved(const Recipe& recipe) {
+  if (recipe.search) fail<ConfigError>("convert", "wanted options without auto for ", recipe.label, "; run its search first, or give numbers");
+}
+
+}  // namespace
+
+Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const CollectStats& collect) {
+  if (!recipe.has_partial_rope_stage) fail<ConfigError>("convert", "wanted a recipe with a partial-RoPE stage, got ", recipe.label);
+  require_resolved(recipe);
+  Decoder model = Splits(original, recipe, collect).partial_rope();
+  to_device_of(original, model);
+  return model;
+}
+
 Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect, const CalibrationSamples* samples) {
   const std::size_t layers = original.layers.size();
   const at::ScalarType dtype = original.dtype();
+  require_resolved(recipe);
   if (!recipe.healers.empty() && samples == nullptr) fail<ConfigError>("convert", "wanted calibration samples for the healers of ", recipe.label);
-  StatKinds first = recipe.needs();
-  first.prefix_moments = false;
-  first = kinds_for(gqa_of(original, 0), recipe.form, first);
-  CalibrationStats stats(layers);  // of the original model
-  if (first.any()) stats = collect(original, first, "original");
-
-  // Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
-  struct Split {
-    LinearLayer linear;
-    SplitLayer layer;
-  };
-  const auto split_of = [&](std::size_t layer) {
-    throw_if_interrupted();
-    LinearLayer linear = linear_layer(gqa_of(original, layer), stats[layer], recipe.form);
-    SplitLayer split = recipe.splitter->split(linear.weights, linear.stats);
-    return Split{std::move(linear), std::move(split)};
-  };
+  const Splits split_of(original, recipe, collect);
+  const CalibrationStats& stats = split_of.stats();
   Conversion result;
-  if (recipe.has_partial_rope_stage) {
-    result.partial_rope = original;
-    for (std::size_t layer = 0; layer < layers; ++layer) {
-      const Split split = split_of(layer);
-      result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
-    }
-  }
+  if (recipe.has_partial_rope_stage) result.partial_rope = split_of.partial_rope();
   CalibrationStats second_pass;
   if (recipe.factorizer->needs().prefix_moments)
     second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
@@ -216,7 +278,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of(layer);
+    const Split split = split_of[layer];
     const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
     spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
     spectra.back().groups = split.layer.groups;
@@ -226,17 +288,17 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   result.ranks = recipe.allocator->allocate(spectra, stats);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of(layer);
+    const Split split = split_of[layer];
     AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
     if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
+    if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};
   }
-  if (!original.device().is_cpu())
-    for (Decoder* model : {result.partial_rope ? &*result.partial_rope : nullptr, &result.converted})
-      if (model != nullptr)
-        for (DecoderLayer& layer : model->layers) layer.attention = to(layer.attention, original.device(), dtype);
+  if (result.partial_rope) to_device_of(original, *result.partial_rope);
+  to_device_of(original, result.converted);
+  add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());
   if (!recipe.healers.empty()) heal(original, recipe, *samples, stats, result);
   return result;
 }

@@ -33,6 +33,9 @@ struct Conversion {
 Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect,
                    const CalibrationSamples* samples = nullptr);
 
+// The first stage alone: split, nothing compressed. For searches, and as convert() itself makes it.
+Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const CollectStats& collect);
+
 // [latent; up] of a split layer cut at `ranks`, as attention weights in `dtype`; `linear` says what the split was made of.
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
                           CacheForm form, at::ScalarType dtype);

@@ -23,7 +23,7 @@ struct SplitLayer {
   at::Tensor q_nope;  // [H*n, D'], per head
   at::Tensor k_free;  // [P, D']    position-free key rows
   at::Tensor k_up;    // [G*n, P]  from p to each group's position-free key
-  at::Tensor v;       // [G*v, D']
+  at::Tensor v;       // [G*v, D'], or [G*v/value_share, D'] where that many groups in a row share a head of values
   at::Tensor o;       // [D, H*v]
   at::Tensor q_basis;  // optional [H, n+d_R, h]: each head's q rows as a linear map of its original rows, for q_lora_rank
   at::Tensor q_source;  // optional [H*h, D']: the original query rows
@@ -31,6 +31,7 @@ struct SplitLayer {
   at::Tensor free_map;  // optional [P, G*h]: k_free = free_map W_k
   at::Tensor rope_map;  // optional [rope_heads*d_R, G*h]
   int64_t heads = 0, groups = 0, nope_dim = 0, v_dim = 0;
+  int64_t value_share = 1;
   double scale = 0;
   std::vector<double> energies;  // diagnostic: what the splitter ranked by
 };
@@ -98,6 +99,7 @@ class Healer {
 };
 
 enum class CacheForm { latent, rebuilt };  // MlaWeights | LowRankKvWeights
+enum class LatentNorm { none, as_shipped, calibrated };  // see methods/latent_norms.h
 
 // What a search minimises: the perplexity that given options reach on windows which calibration did not use.
 using ScoreOptions = std::function<double(const Json& options)>;
@@ -112,8 +114,12 @@ struct Recipe {
   CacheForm form = CacheForm::latent;
   std::optional<int64_t> q_lora_rank;
   bool has_partial_rope_stage = true;
+  LatentNorm latent_norm = LatentNorm::none;
+  bool fold_scale = false;   // q is written so that the layer's scale is (n + d_R)^-1/2, as DeepSeek's classes have it
+  bool free_biases = false;  // biases of position-free keys and of values stay out of the latent (CacheForm::latent)
   // Where an option says auto: tries, and returns the options with it resolved. Null where nothing is searched.
   std::function<Json(const ScoreOptions&)> search;
+  bool search_scores_partial_rope = false;  // else the converted model
   StatKinds needs() const;
 };
 

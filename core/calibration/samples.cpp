@@ -2,24 +2,14 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <limits>
+
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/sha256.h"
 
 namespace mla {
 namespace {
-
-// Rows as the datasets library gives a text file: lines with their newline, blank ones left out.
-std::vector<std::string> rows_of(const std::string& text) {
-  std::vector<std::string> rows;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t newline = text.find('\n', begin), end = newline == std::string::npos ? text.size() : newline + 1;
-    std::string row = text.substr(begin, end - begin);
-    if (row.find_first_not_of(" \t\r\n") != std::string::npos) rows.push_back(std::move(row));
-    begin = end;
-  }
-  return rows;
-}
 
 // One padded batch; 0 pads, the mask says where.
 CalibrationBatch make_batch(const std::vector<std::vector<int64_t>>& rows) {
@@ -59,11 +49,13 @@ int64_t CalibrationSamples::tokens() const {
 
 CalibrationSamples sample_text(const std::filesystem::path& text, const Tokenizer& tokenizer, const SampleOptions& options) {
   const std::string content = read_text_file(text);
-  std::vector<std::string> rows = rows_of(content);
+  std::vector<std::string> rows = text_rows(text, content, options.rows);
   const auto wanted = static_cast<std::size_t>(options.samples), length = static_cast<std::size_t>(options.max_seqlen);
+  const std::size_t all = wanted + static_cast<std::size_t>(options.held_out);
   at::Generator generator = at::detail::createCPUGenerator(options.seed);
   std::vector<std::string> texts;
-  while (texts.size() < wanted && !rows.empty()) {
+  std::vector<at::Tensor> held_out;
+  while (texts.size() + held_out.size() < all && !rows.empty()) {
     const int64_t start = at::randint(0, static_cast<int64_t>(rows.size()), {1}, generator).item<int64_t>();
     auto used = static_cast<std::size_t>(start);
     std::vector<int32_t> tokens;
@@ -75,11 +67,12 @@ CalibrationSamples sample_text(const std::filesystem::path& text, const Tokenize
     rows.erase(rows.begin() + start, rows.begin() + static_cast<std::ptrdiff_t>(used));
     if (tokens.size() < length) continue;
     tokens.resize(length);
-    texts.push_back(tokenizer.decode(tokens, false));
+    if (texts.size() < wanted) texts.push_back(tokenizer.decode(tokens, false));
+    else held_out.push_back(at::tensor(wide(tokens, length), at::kLong));
   }
-  if (texts.size() < wanted)
-    fail<ConfigError>("calibration", "wanted ", wanted, " samples of ", length, " tokens from ", text.string(), ", got ", texts.size(),
-                      "; use a longer text, or a smaller --cal-nsamples or --cal-max-seqlen");
+  if (texts.size() + held_out.size() < all)
+    fail<ConfigError>("calibration", "wanted ", wanted, " samples of ", length, " tokens", options.held_out > 0 ? " and " + std::to_string(options.held_out) + " held out" : "",
+                      " from ", text.string(), ", got ", texts.size() + held_out.size(), "; use a longer text, or a smaller --cal-nsamples or --cal-max-seqlen");
 
   // The loader's own draws: a permutation of the samples, then for its one epoch a base seed and the order.
   generator = at::detail::createCPUGenerator(options.seed);
@@ -95,9 +88,25 @@ CalibrationSamples sample_text(const std::filesystem::path& text, const Tokenize
       batch.push_back(wide(tokenizer.encode(texts[static_cast<std::size_t>(order[i].item<int64_t>())]), length));
     samples.batches.push_back(make_batch(batch));
   }
+  if (!held_out.empty()) samples.held_out = at::stack(held_out);
   samples.source_sha256 = sha256_hex(content);
   samples.key = key_of(samples.batches);
   return samples;
+}
+
+CalibrationSamples hold_out_last_quarter(const CalibrationSamples& all) {
+  const std::size_t count = all.batches.size(), held = std::max<std::size_t>(1, count / 4);
+  if (count < 2) fail<ConfigError>("calibration", "wanted at least 2 batches to hold one out for the search, got ", count, "; give the option as a number");
+  CalibrationSamples rest = all;
+  rest.batches.resize(count - held);
+  rest.key = key_of(rest.batches);
+  int64_t shortest = std::numeric_limits<int64_t>::max();
+  for (std::size_t i = count - held; i < count; ++i) shortest = std::min(shortest, all.batches[i].mask.sum(1).min().item<int64_t>());
+  if (shortest < 2) fail<ConfigError>("calibration", "wanted held-out samples of at least 2 tokens, got ", shortest);
+  std::vector<at::Tensor> windows;  // padding stands behind the tokens
+  for (std::size_t i = count - held; i < count; ++i) windows.push_back(all.batches[i].ids.narrow(1, 0, shortest));
+  rest.held_out = at::cat(windows);
+  return rest;
 }
 
 CalibrationSamples samples_from_ids(const std::filesystem::path& path, int64_t vocab_size) {

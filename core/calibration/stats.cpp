@@ -29,6 +29,8 @@ struct Sums {
   MomentSums input, projections;
   int64_t samples = 0;
   at::Tensor query_norms, key_norms;
+  at::Tensor latent_scales, query_scales;  // sums over tokens
+  int64_t latent_tokens = 0;
   std::vector<at::Tensor> query_rows, key_rows;  // of whole samples
 };
 
@@ -50,6 +52,26 @@ void add_pair_norms(Sums& sums, const GqaProjections& p, const at::Tensor& mask)
   sums.query_norms = sums.query_norms.defined() ? sums.query_norms.add_(q) : q;
   sums.key_norms = sums.key_norms.defined() ? sums.key_norms.add_(k) : k;
   sums.samples += p.q.size(0);
+}
+
+// [rms of `latent`, 1/rms of `whole`] summed over the unmasked tokens.
+at::Tensor scale_sums(const at::Tensor& latent, const at::Tensor& whole, double eps, const at::Tensor& mask) {
+  const auto mean_square = [](const at::Tensor& x) { return x.to(at::kCPU, at::kDouble).square().mean(-1); };
+  const at::Tensor seen = mask.to(at::kDouble);
+  return at::stack({(mean_square(latent).sqrt() * seen).sum(), ((mean_square(whole) + eps).rsqrt() * seen).sum()});
+}
+
+void add_latent_scales(Sums& sums, const Decoder& model, int64_t layer, const at::Tensor& normed, const at::Tensor& mask) {
+  const auto* mla = std::get_if<MlaWeights>(&model.layers[static_cast<std::size_t>(layer)].attention);
+  if (mla == nullptr) fail<ConfigError>("calibration", "wanted a latent to measure, got a layer without one: ", layer);
+  const MlaLatents latents = mla_latents(*mla, normed);
+  const at::Tensor whole = at::cat({latents.latent, latents.k_rope}, -1);
+  const at::Tensor more = scale_sums(latents.latent, whole, model.config.rms_norm_eps, mask);
+  sums.latent_scales = sums.latent_scales.defined() ? sums.latent_scales + more : more;
+  sums.latent_tokens += mask.sum().item<int64_t>();
+  if (!latents.query.defined()) return;
+  const at::Tensor query = scale_sums(latents.query, latents.query, model.config.rms_norm_eps, mask);
+  sums.query_scales = sums.query_scales.defined() ? sums.query_scales + query : query;
 }
 
 // Rows of samples without padding, until there are enough.
@@ -84,6 +106,8 @@ LayerStats finish(const Sums& sums) {
   stats.input = sums.input.finish();
   stats.projections = sums.projections.finish();
   if (sums.samples > 0) stats.pairs = {sums.query_norms / static_cast<double>(sums.samples), sums.key_norms / static_cast<double>(sums.samples)};
+  if (sums.latent_tokens > 0) stats.latents.key_value = sums.latent_scales / static_cast<double>(sums.latent_tokens);
+  if (sums.query_scales.defined()) stats.latents.query = sums.query_scales / static_cast<double>(sums.latent_tokens);
   if (!sums.query_rows.empty()) stats.rows = {at::stack(sums.query_rows), at::stack(sums.key_rows)};
   return stats;
 }
@@ -92,14 +116,15 @@ LayerStats finish(const Sums& sums) {
 
 StatKinds operator|(const StatKinds& a, const StatKinds& b) {
   return {a.input_moments || b.input_moments, a.pair_norms || b.pair_norms, a.prefix_moments || b.prefix_moments,
-          a.gradient_moments || b.gradient_moments, a.row_reservoir || b.row_reservoir, a.projection_moments || b.projection_moments};
+          a.gradient_moments || b.gradient_moments, a.row_reservoir || b.row_reservoir, a.projection_moments || b.projection_moments, a.latent_scales || b.latent_scales};
 }
 
 std::string names_of(const StatKinds& kinds) {
   std::string names;
   for (const auto& [wanted, name] : {std::pair{kinds.input_moments, " input_moments"}, {kinds.pair_norms, " pair_norms"},
                                      {kinds.prefix_moments, " prefix_moments"}, {kinds.gradient_moments, " gradient_moments"},
-                                     {kinds.row_reservoir, " row_reservoir"}, {kinds.projection_moments, " projection_moments"}})
+                                     {kinds.row_reservoir, " row_reservoir"}, {kinds.projection_moments, " projection_moments"},
+                                     {kinds.latent_scales, " latent_scales"}})
     if (wanted) names += name;
   return names;
 }
@@ -119,6 +144,7 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       require_finite(normed, "in calibration at layer " + std::to_string(layer));
       if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
       if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments) add_projections(sums, model, layer, normed, mask, kinds);
+      if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
       if (layer + 1 < layers) hidden[b] = model.layer_forward(layer, hidden[b], normed);
     }
     stats.push_back(finish(sums));

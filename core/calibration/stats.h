@@ -35,12 +35,20 @@ struct RowReservoir {
   at::Tensor key;    // [N,T,G,h]
 };
 
+// Of a converted layer's latents before any norm, means over tokens; fp64. The first of each pair is the rms of the latent, the second
+// the inverse rms that TransMLA takes for a norm's weight: of [latent; rope key], and with the model's epsilon.
+struct LatentScales {
+  at::Tensor key_value;  // [2]
+  at::Tensor query;      // [2], undefined without q_lora_rank
+};
+
 struct LayerStats {
   InputMoments input;        // of the layer's normed input
   InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm; also of a converted model that keeps the norm
   PairNorms pairs;           // undefined tensors unless asked for, here and below
   GradientMoments gradients;
   RowReservoir rows;
+  LatentScales latents;
 };
 
 struct StatKinds {  // declared by the parts of a recipe; calibration collects no others
@@ -50,7 +58,10 @@ struct StatKinds {  // declared by the parts of a recipe; calibration collects n
   bool gradient_moments = false;
   bool row_reservoir = false;
   bool projection_moments = false;  // in place of input moments where a model norms its queries and keys
-  bool any() const { return input_moments || pair_norms || prefix_moments || gradient_moments || row_reservoir || projection_moments; }
+  bool latent_scales = false;       // of a converted model
+  bool any() const {
+    return input_moments || pair_norms || prefix_moments || gradient_moments || row_reservoir || projection_moments || latent_scales;
+  }
 };
 StatKinds operator|(const StatKinds& a, const StatKinds& b);
 // " input_moments pair_norms": part of a cache key.

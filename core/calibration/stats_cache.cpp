@@ -14,6 +14,7 @@ void each_tensor(Stats& s, const Visit& visit) {
   visit("gradients.key", s.gradients.key), visit("gradients.value", s.gradients.value), visit("gradients.residual", s.gradients.residual);
   visit("gradients.key_fisher", s.gradients.key_fisher), visit("gradients.value_fisher", s.gradients.value_fisher);
   visit("rows.query", s.rows.query), visit("rows.key", s.rows.key);
+  visit("latents.key_value", s.latents.key_value), visit("latents.query", s.latents.query);
 }
 
 NamedTensors flatten(const CalibrationStats& stats) {

@@ -80,6 +80,16 @@ std::pair<at::Tensor, at::Tensor> latent_inputs(const MlaWeights& w, const at::T
   return {u.narrow(-1, 0, w.normed->query_width()), u.narrow(-1, w.normed->query_width(), w.normed->key_value_width())};
 }
 
+}  // namespace
+
+MlaLatents mla_latents(const MlaWeights& w, const at::Tensor& x) {
+  const auto [query_input, key_input] = latent_inputs(w, x);
+  return {project(key_input, w.kv_a, w.kv_a_bias), project(key_input, w.k_rope, w.k_rope_bias),
+          w.q_a.defined() ? project(query_input, w.q_a, w.q_a_bias) : at::Tensor()};
+}
+
+namespace {
+
 at::Tensor mla_queries(const MlaWeights& w, const at::Tensor& input) {
   if (w.q.defined()) return project(input, w.q, w.q_bias);
   const at::Tensor low = project(input, w.q_a, w.q_a_bias);

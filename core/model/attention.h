@@ -29,6 +29,12 @@ GqaProjections gqa_projections(const GqaWeights& weights, const at::Tensor& x);
 // Rotation from position 0, attention and output projection of them, without a cache.  -> [B,T,D]
 at::Tensor gqa_attention(const GqaWeights& weights, const GqaProjections& projections);
 
+// A latent layer's projections of x before any norm and rotation; `query` is undefined without q_a.
+struct MlaLatents {
+  at::Tensor latent, k_rope, query;  // [B,T,r], [B,T,rope_heads*d_R], [B,T,rq]
+};
+MlaLatents mla_latents(const MlaWeights& weights, const at::Tensor& x);
+
 // u = [norm(W_q x); norm(W_k x); W_v x] of x [B,T,D]  ->  [B,T,H*h+2*G*h]
 at::Tensor normed_projections(const NormedProjections& weights, const at::Tensor& x);
 

@@ -6,7 +6,7 @@ namespace {
 class BalancedPca : public Factorizer {
  public:
   explicit BalancedPca(const BalancedPcaOptions& options) : options_(options) {}
-  StatKinds needs() const override { return {.input_moments = true, .prefix_moments = true}; }
+  StatKinds needs() const override { return {.input_moments = true, .prefix_moments = options_.recalibrate}; }
   Json state() const override {
     return {{"factorizer", "balanced_pca"}, {"balance", options_.balance ? Json(*options_.balance) : Json()}, {"damping", options_.damping}};
   }

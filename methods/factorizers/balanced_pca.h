@@ -8,6 +8,7 @@ namespace mla {
 struct BalancedPcaOptions {
   std::optional<double> balance = 1.0;  // --balance-kv-ratio; none leaves keys as they are
   double damping = 0.01;                // of the mean diagonal
+  bool recalibrate = true;              // statistics of the partial-RoPE model, else those of the original
 };
 std::unique_ptr<Factorizer> make_balanced_pca(const BalancedPcaOptions& options);
 

@@ -24,7 +24,9 @@ class WeightSvd : public Factorizer {
   Spectrum factorize(const SplitLayer& layer, const LayerStats&) const override {
     const int64_t n = layer.nope_dim, v = layer.v_dim;
     const auto keys = [&](const at::Tensor& up) { return place(layer, layer.k_up.matmul(up), 0, n); };
-    const auto values = [&](const at::Tensor& up) { return place(layer, up, n, v); };
+    const auto values = [&](const at::Tensor& up) {  // each head of values at every group that shares it
+      return place(layer, up.view({-1, v, up.size(1)}).repeat_interleave(layer.value_share, 0).flatten(0, 1), n, v);
+    };
     const auto eye = [](int64_t size) { return at::eye(size, at::kDouble); };
     if (mode_ == SvdMode::joint) {
       const auto [u, s, vh] = at::linalg_svd(at::cat({layer.k_free, layer.v}), false);

@@ -1,0 +1,89 @@
+#include "core/calibration/text_rows.h"
+
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/names.h"
+
+namespace mla {
+namespace {
+
+constexpr uint32_t kSplitSeed = 42;  // of TransMLA's split of Alpaca
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t newline = text.find('\n', begin), end = newline == std::string::npos ? text.size() : newline + 1;
+    std::string line = text.substr(begin, end - begin);
+    if (line.find_first_not_of(" \t\r\n") != std::string::npos) lines.push_back(std::move(line));
+    begin = end;
+  }
+  return lines;
+}
+
+std::string stripped(const std::string& line) {
+  const std::size_t first = line.find_first_not_of(" \t\r\n"), last = line.find_last_not_of(" \t\r\n");
+  return first == std::string::npos ? "" : line.substr(first, last - first + 1);
+}
+
+// The prompt that Alpaca's authors trained on, with the answer behind it: the corpus's own column "text".
+std::string alpaca_text(const Json& row) {
+  const std::string input = row.value("input", ""), instruction = row.at("instruction").get<std::string>();
+  const std::string head = input.empty() ? "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+                                         : "Below is an instruction that describes a task, paired with an input that provides further context. "
+                                           "Write a response that appropriately completes the request.";
+  return head + "\n\n### Instruction:\n" + instruction + (input.empty() ? "" : "\n\n### Input:\n" + input) + "\n\n### Response:\n" +
+         row.at("output").get<std::string>();
+}
+
+std::string text_of(const Json& row, const std::string& field, const std::string& where) {
+  const auto text_at = [&](const std::string& name) { return row.is_object() && row.contains(name) && row[name].is_string(); };
+  const std::string wanted = field.empty() ? "text" : field;
+  if (text_at(wanted)) return row[wanted];
+  if (field.empty() && text_at("instruction") && text_at("output") && (!row.contains("input") || text_at("input"))) return alpaca_text(row);
+  std::vector<std::string> known;
+  if (row.is_object())
+    for (const auto& item : row.items()) known.push_back(item.key());
+  fail<CheckpointError>("calibration", where, ": wanted a text under '", wanted, "', found ", known.empty() ? "no object with fields" : "the fields " + join(known),
+                        "; choose one with --cal-field");
+}
+
+std::vector<std::string> json_rows(const std::string& content, const std::string& field, const std::string& path) {
+  std::vector<std::string> rows;
+  const auto add = [&](const Json& row, std::size_t number) { rows.push_back(text_of(row, field, path + ", row " + std::to_string(number))); };
+  const Json whole = Json::parse(content, nullptr, false);
+  const Json& list = whole.is_object() && whole.contains("data") ? whole["data"] : whole;
+  if (list.is_array()) {
+    for (std::size_t i = 0; i < list.size(); ++i) add(list[i], i + 1);
+    return rows;
+  }
+  const std::vector<std::string> lines = lines_of(content);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const Json row = Json::parse(lines[i], nullptr, false);
+    if (row.is_discarded()) fail<CheckpointError>("calibration", path, ": row ", i + 1, " is not JSON; wanted an array of objects, or an object per line");
+    add(row, i + 1);
+  }
+  return rows;
+}
+
+std::vector<std::string> training_part(const std::vector<std::string>& rows) {
+  const auto count = static_cast<int64_t>(rows.size()), tested = (count + 4) / 5;
+  const std::vector<int64_t> order = numpy_permutation(count, kSplitSeed);
+  std::vector<std::string> part;
+  for (int64_t i = tested; i < count; ++i) part.push_back(rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
+  return part;
+}
+
+}  // namespace
+
+std::vector<std::string> text_rows(const std::filesystem::path& path, const std::string& content, const RowOptions& options) {
+  const std::string extension = path.extension().string();
+  const bool json = extension == ".json" || extension == ".jsonl" || !options.field.empty() || options.rule == "alpaca";
+  std::vector<std::string> rows = json ? json_rows(content, options.field, path.string()) : lines_of(content);
+  if (options.rule == "ptb")
+    for (std::string& row : rows) row = stripped(row);
+  if (options.rule == "alpaca") rows = training_part(rows);
+  std::erase_if(rows, [](const std::string& row) { return row.empty(); });
+  return rows;
+}
+
+}  // namespace mla
