@@ -76,6 +76,7 @@ void add_global_flags(CLI::App& app) {
 void add_commands(CLI::App& app) {
   add_run_command(app);
   add_convert_command(app);
+  add_compare_command(app);
   add_eval_command(app);
   add_generate_command(app);
   add_inspect_command(app);

@@ -6,8 +6,9 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "methods/factorizers/balanced_pca.h"
-#include "methods/spectrum_cache.h"
+#include "methods/factorizers/hadamard.h"
 #include "methods/latent_norms.h"
+#include "methods/spectrum_cache.h"
 
 namespace mla {
 namespace {
@@ -23,15 +24,17 @@ at::Tensor joined_queries(const SplitLayer& split) {
   return at::cat({nope, split.q_rope.view({split.heads, split.rope.dims(), nope.size(2)})}, 1).flatten(0, 1);
 }
 
-// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv), the split's maps behind it.
-void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, int64_t rank,
+// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv) or SVD of their weights, the split's maps behind it.
+void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, const Recipe& recipe,
                       at::ScalarType dtype) {
   if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
-  const at::Tensor basis = damped_pca(project_moment(split.q_source, stats.input.second), 0.01).vectors.narrow(1, 0, rank);
+  const at::Tensor moment = recipe.query_basis == QueryBasis::weights ? split.q_source.matmul(split.q_source.t())
+                                                                      : project_moment(split.q_source, stats.input.second);
+  const at::Tensor basis = damped_pca(moment, 0.01).vectors.narrow(1, 0, *recipe.q_lora_rank);
   const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
   weights.q = at::Tensor();  // its bias stays whole, behind q_b
   weights.q_a = low.weight;
-  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, rank})).flatten(0, 1).to(dtype).contiguous();
+  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, *recipe.q_lora_rank})).flatten(0, 1).to(dtype).contiguous();
 }
 
 void fold_scale(MlaWeights& weights) {
@@ -50,22 +53,19 @@ Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, st
   for (std::size_t i = first; i < last; ++i) {
     const SpectrumPart& part = spectrum.parts[i];
     const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
-    down.push_back(part.down.narrow(0, 0, kept));
-    up.push_back(part.up.narrow(1, 0, kept));
+    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept) : at::Tensor();
+    down.push_back(mix.defined() ? mix.matmul(part.down.narrow(0, 0, kept)) : part.down.narrow(0, 0, kept));
+    up.push_back(mix.defined() ? part.up.narrow(1, 0, kept).matmul(mix.t()) : part.up.narrow(1, 0, kept));
   }
   return {at::cat(down), at::cat(up, 1)};
 }
 
-MlaWeights assemble_latent(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                           at::ScalarType dtype) {
-  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
-  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype),
-               kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
+// Everything of a layer but its latent: the same whatever the ranks.
+MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
+  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype);
   MlaWeights w;
   w.q = q.weight, w.q_bias = q.bias;
   w.k_rope = k_rope.weight, w.k_rope_bias = k_rope.bias;
-  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
-  w.kv_b = latent.up.to(dtype).contiguous();
   w.o = split.o, w.o_bias = linear.o_bias;
   w.normed = linear.normed;
   w.rope = split.rope;
@@ -77,30 +77,49 @@ MlaWeights assemble_latent(const LinearLayer& linear, const SplitLayer& split, c
   return w;
 }
 
-// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
-LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                                  at::ScalarType dtype) {
-  const int64_t h = split.v_dim;
-  std::size_t keys = 0;
-  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({split.groups, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
-  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
-  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
-  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype), k_a = affine(linear, k.down, Reads::keys_and_values, dtype),
-               v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
+LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
+  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype);
   LowRankKvWeights w;
   w.q = q.weight, w.q_bias = q.bias;
-  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
-  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
-  w.k_b = rows(k.up, 0).to(dtype).contiguous();
-  w.v_b = rows(v.up, h).to(dtype).contiguous();
   w.o = split.o, w.o_bias = linear.o_bias;
   w.norm = linear.norm;
   w.rope = split.rope;
   w.heads = split.heads;
   w.kv_heads = split.groups;
-  w.head_dim = h;
+  w.head_dim = split.v_dim;
   w.scale = split.scale;
   return w;
+}
+
+void set_latent(MlaWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
+  const Affine kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
+  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
+  w.kv_b = latent.up.to(dtype).contiguous();
+}
+
+// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
+void set_latent(LowRankKvWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  const int64_t h = w.head_dim;
+  std::size_t keys = 0;
+  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({w.kv_heads, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
+  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
+  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
+  const Affine k_a = affine(linear, k.down, Reads::keys_and_values, dtype), v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
+  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
+  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
+  w.k_b = rows(k.up, 0).to(dtype).contiguous();
+  w.v_b = rows(v.up, h).to(dtype).contiguous();
+}
+
+AttentionWeights around(const LinearLayer& linear, const SplitLayer& split, CacheForm form, at::ScalarType dtype) {
+  if (form == CacheForm::rebuilt) return around_rebuilt(linear, split, dtype);
+  return around_latent(linear, split, dtype);
+}
+
+void set_latent(AttentionWeights& weights, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  if (auto* latent = std::get_if<MlaWeights>(&weights)) set_latent(*latent, linear, spectrum, ranks, dtype);
+  else set_latent(std::get<LowRankKvWeights>(weights), linear, spectrum, ranks, dtype);
 }
 
 // What determines a layer's decomposition beside the code.
@@ -177,13 +196,14 @@ Spectrum identity_spectrum(const SplitLayer& split) {
 
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
                           CacheForm form, at::ScalarType dtype) {
-  if (form == CacheForm::rebuilt) return assemble_rebuilt(linear, split, spectrum, ranks, dtype);
-  return assemble_latent(linear, split, spectrum, ranks, dtype);
+  AttentionWeights weights = around(linear, split, form, dtype);
+  set_latent(weights, linear, spectrum, ranks, dtype);
+  return weights;
 }
 
 namespace {
 
-// Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
+// Splits are not kept: in fp64 they are larger than the model.
 struct Split {
   LinearLayer linear;
   SplitLayer layer;
@@ -262,9 +282,10 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   const Splits split_of(original, recipe, collect);
   const CalibrationStats& stats = split_of.stats();
   Conversion result;
-  if (recipe.has_partial_rope_stage) result.partial_rope = split_of.partial_rope();
+  const bool recalibrates = recipe.factorizer->needs().prefix_moments;
+  if (recipe.has_partial_rope_stage) result.partial_rope = recalibrates ? split_of.partial_rope() : original;
   CalibrationStats second_pass;
-  if (recipe.factorizer->needs().prefix_moments)
+  if (recalibrates)
     second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
                           "partial_rope " + recipe.splitter->state().dump());
   const auto factor_stats = [&](const Split& split, std::size_t layer) {
@@ -275,23 +296,34 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
   };
 
+  // What does not depend on the ranks is made beside the decomposition; the latent follows when all spectra are known.
+  struct Pending {
+    LinearLayer linear;
+    AttentionWeights weights;
+  };
+  std::vector<Pending> pending;
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of[layer];
+    Split split = split_of[layer];
     const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
     spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
     spectra.back().groups = split.layer.groups;
     spectra.back().v_dim = split.layer.v_dim;
+    if (result.partial_rope && !recalibrates)
+      result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
+    AttentionWeights weights = around(split.linear, split.layer, recipe.form, dtype);
+    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), recipe, dtype);
+    if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
+    split.linear.weights = {}, split.linear.stats = {};
+    pending.push_back({std::move(split.linear), std::move(weights)});
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of[layer];
-    AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
-    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), *recipe.q_lora_rank, dtype);
-    if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
+    AttentionWeights weights = std::move(pending[layer].weights);
+    set_latent(weights, pending[layer].linear, spectra[layer], result.ranks[layer], dtype);
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};

@@ -24,6 +24,7 @@ struct SplitLayer {
   at::Tensor k_free;  // [P, D']    position-free key rows
   at::Tensor k_up;    // [G*n, P]  from p to each group's position-free key
   at::Tensor v;       // [G*v, D'], or [G*v/value_share, D'] where that many groups in a row share a head of values
+  at::Tensor v_up;    // optional [G*v, P]: where values are made of k_free itself (tied), v = v_up k_free
   at::Tensor o;       // [D, H*v]
   at::Tensor q_basis;  // optional [H, n+d_R, h]: each head's q rows as a linear map of its original rows, for q_lora_rank
   at::Tensor q_source;  // optional [H*h, D']: the original query rows
@@ -42,6 +43,7 @@ struct SpectrumPart {
   at::Tensor up;        // [G*(n+v), R]
   at::Tensor energies;  // [R] descending, in the objective's own unit
   bool compressed = true;  // false: kept whole whatever the rank
+  bool hadamard = false;   // the rows that are kept are mixed by an orthogonal Hadamard matrix of their number
 };
 struct Spectrum {
   std::vector<SpectrumPart> parts;  // latent = concatenation of each part's first r (or all) rows
@@ -100,6 +102,7 @@ class Healer {
 
 enum class CacheForm { latent, rebuilt };  // MlaWeights | LowRankKvWeights
 enum class LatentNorm { none, as_shipped, calibrated };  // see methods/latent_norms.h
+enum class QueryBasis { activations, weights };  // q_lora_rank by PCA of the queries | SVD of W_Q
 
 // What a search minimises: the perplexity that given options reach on windows which calibration did not use.
 using ScoreOptions = std::function<double(const Json& options)>;
@@ -113,6 +116,7 @@ struct Recipe {
   std::vector<std::unique_ptr<Healer>> healers;  // in order, each on every layer
   CacheForm form = CacheForm::latent;
   std::optional<int64_t> q_lora_rank;
+  QueryBasis query_basis = QueryBasis::activations;
   bool has_partial_rope_stage = true;
   LatentNorm latent_norm = LatentNorm::none;
   bool fold_scale = false;   // q is written so that the layer's scale is (n + d_R)^-1/2, as DeepSeek's classes have it

@@ -14,36 +14,9 @@ class PairSelection : public Splitter {
   }
 
   SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {
-    const int64_t h = layer.head_dim, half = h / 2, share = layer.heads / layer.kv_heads, free_dim = h - options_.rope_dim;
-    const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
-    std::vector<at::Tensor> q_rope(static_cast<std::size_t>(layer.heads)), q_nope = q_rope, k_rope, k_free, frequencies;
-    for (int64_t g = 0; g < layer.kv_heads; ++g) {
-      const at::Tensor keep = kept_pairs(g, half, stats);
-      const at::Tensor rotated = at::cat({keep.nonzero().flatten(), keep.nonzero().flatten() + half});
-      const at::Tensor left = keep.logical_not().nonzero().flatten(), still = at::cat({left, left + half});
-      k_rope.push_back(k.narrow(0, g * h, h).index_select(0, rotated));
-      k_free.push_back(k.narrow(0, g * h, h).index_select(0, still));
-      frequencies.push_back(layer.rope.inv_freq[0].index_select(0, keep.nonzero().flatten()));
-      for (int64_t head = g * share; head < (g + 1) * share; ++head) {
-        q_rope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, rotated);
-        q_nope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, still);
-      }
-    }
-    SplitLayer split;
-    split.q_rope = at::cat(q_rope);
-    split.q_nope = at::cat(q_nope);
-    split.k_rope = at::cat(k_rope);
-    split.k_free = at::cat(k_free);
-    split.k_up = at::eye(layer.kv_heads * free_dim, at::kDouble);
-    split.v = layer.v.to(at::kCPU, at::kDouble);
-    split.o = layer.o;
-    split.rope = {at::stack(frequencies), layer.rope.attention_factor};
-    split.heads = layer.heads;
-    split.groups = layer.kv_heads;
-    split.nope_dim = free_dim;
-    split.v_dim = h;
-    split.scale = layer.scale;
-    return split;
+    std::vector<at::Tensor> kept;
+    for (int64_t g = 0; g < layer.kv_heads; ++g) kept.push_back(kept_pairs(g, layer.head_dim / 2, stats));
+    return split_by_pairs(layer, kept);
   }
 
  private:
@@ -66,6 +39,43 @@ class PairSelection : public Splitter {
 };
 
 }  // namespace
+
+SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>& kept) {
+  const int64_t h = layer.head_dim, half = h / 2, share = layer.heads / layer.kv_heads;
+  const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
+  const at::Tensor identity = at::eye(layer.kv_heads * h, at::kDouble);
+  std::vector<at::Tensor> q_rope(static_cast<std::size_t>(layer.heads)), q_nope = q_rope, k_rope, k_free, frequencies, rope_map, free_map;
+  for (int64_t g = 0; g < layer.kv_heads; ++g) {
+    const at::Tensor keep = kept[static_cast<std::size_t>(g)].nonzero().flatten(), left = kept[static_cast<std::size_t>(g)].logical_not().nonzero().flatten();
+    const at::Tensor rotated = at::cat({keep, keep + half}), still = at::cat({left, left + half});
+    k_rope.push_back(k.narrow(0, g * h, h).index_select(0, rotated));
+    k_free.push_back(k.narrow(0, g * h, h).index_select(0, still));
+    rope_map.push_back(identity.narrow(0, g * h, h).index_select(0, rotated));
+    free_map.push_back(identity.narrow(0, g * h, h).index_select(0, still));
+    frequencies.push_back(layer.rope.inv_freq[0].index_select(0, keep));
+    for (int64_t head = g * share; head < (g + 1) * share; ++head) {
+      q_rope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, rotated);
+      q_nope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, still);
+    }
+  }
+  SplitLayer split;
+  split.q_rope = at::cat(q_rope);
+  split.q_nope = at::cat(q_nope);
+  split.k_rope = at::cat(k_rope);
+  split.k_free = at::cat(k_free);
+  split.k_up = at::eye(split.k_free.size(0), at::kDouble);
+  split.v = layer.v.to(at::kCPU, at::kDouble);
+  split.o = layer.o;
+  split.rope_map = at::cat(rope_map);
+  split.free_map = at::cat(free_map);
+  split.rope = {at::stack(frequencies), layer.rope.attention_factor};
+  split.heads = layer.heads;
+  split.groups = layer.kv_heads;
+  split.nope_dim = split.k_free.size(0) / layer.kv_heads;
+  split.v_dim = h;
+  split.scale = layer.scale;
+  return split;
+}
 
 at::Tensor two_norm_rank(const PairNorms& norms) {
   const int64_t groups = norms.key.size(0), share = norms.query.size(0) / groups;

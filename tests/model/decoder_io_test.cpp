@@ -13,10 +13,10 @@ using namespace mla::test;
 
 namespace {
 
-Decoder converted(const Json& options) {
+Decoder converted(const Json& options, const char* method = "transmla") {
   const Decoder original = tiny_decoder();
   const CalibrationSamples samples = tiny_samples(1, 3, 16, original.config.vocab_size);
-  return convert(original, find_recipe("transmla").make(options, original.config),
+  return convert(original, find_recipe(method).make(options, original.config),
                  [&](const Decoder& m, const StatKinds& k, const std::string&) { return collect_stats(m, samples, k); })
       .converted;
 }
@@ -30,10 +30,12 @@ Decoder saved_and_read(const Decoder& model, const fs::path& folder) {
 
 TEST_CASE("a saved model reads back with the same logits, bit for bit", "[model][io]") {
   const TemporaryFolder folder;
-  const auto model = GENERATE(0, 1, 2);
+  const auto model = GENERATE(0, 1, 2, 3, 4);
   const Decoder saved = model == 0   ? tiny_decoder()
                         : model == 1 ? converted({{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 12}})
-                                     : converted({{"freqfold", 2}, {"qk_mqa_dim", 4}, {"kv_lora_rank", 7}, {"q_lora_rank", 9}});
+                        : model == 2 ? converted({{"freqfold", 2}, {"qk_mqa_dim", 4}, {"kv_lora_rank", 7}, {"q_lora_rank", 9}})
+                        : model == 3 ? converted({{"group_rank", 5}, {"group_size", 1}}, "palu")  // low-rank keys and values
+                                     : converted({{"rope_mode", "extend"}, {"num_kv_heads", 2}, {"head_dim", 4}}, "mla_retrofit");  // no position-free dims
 
   const Decoder read = saved_and_read(saved, folder / "model");
 
