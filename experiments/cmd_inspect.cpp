@@ -46,6 +46,7 @@ Json describe_plan(const LoadedModel& model, const InspectFlags& flags) {
     LayerStats stats;
     stats.input = {1, at::zeros({c.hidden_size}, at::kDouble), eye(c.hidden_size)};
     stats.projections = {1, at::zeros({projections}, at::kDouble), eye(projections)};
+    stats.attended = std::get<GqaWeights>(first.layers[0].attention).norm ? stats.projections : stats.input;
     stats.pairs = {at::ones({c.num_heads, c.head_dim / 2}, at::kDouble), at::ones({c.num_kv_heads, c.head_dim / 2}, at::kDouble)};
     stats.gradients = {1, eye(keys), eye(keys), eye(c.hidden_size), at::ones({c.num_kv_heads}, at::kDouble), at::ones({c.num_kv_heads}, at::kDouble)};
     stats.rows = {at::ones({1, tokens, c.num_heads, c.head_dim}), at::ones({1, tokens, c.num_kv_heads, c.head_dim})};

@@ -76,6 +76,7 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
   const std::string source = model_inputs(original)[0].sha256;
   return {{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
           {"calibration_sha256", calibrator.input() ? Json(calibrator.input()->sha256) : Json()},
+          {"healing_tokens", conversion.healing_tokens}, {"healing_seconds", conversion.healing_seconds},
           {"source_model", original.name}, {"source_sha256", source}, {"dtype", original.dtype}, {"ranks", conversion.ranks},
           {"kv_values_original", rounded(original.decoder.cache_values_per_token_per_layer())},
           {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
@@ -114,7 +115,10 @@ RunOutcome run_pipeline(const RunRequest& request) {
       rest.seconds -= time.seconds;
       rest.cpu_seconds -= time.cpu_seconds;
     }
+    rest.seconds -= conversion.healing_seconds;
+    rest.cpu_seconds -= conversion.healing_cpu_seconds;
     add_stage_time(record.times, rest);
+    if (conversion.healing_tokens > 0) add_stage_time(record.times, {"heal", conversion.healing_seconds, conversion.healing_cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
     const std::vector<StageScore> scores = score(model, conversion, windows, sink);

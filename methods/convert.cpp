@@ -77,6 +77,12 @@ MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at:
   return w;
 }
 
+// kv_b of each KV head repeated for the query heads that read it.
+void repeat_per_head(MlaWeights& w) {
+  w.kv_b = w.kv_b.unflatten(0, {w.groups, -1}).repeat_interleave(w.heads / w.groups, 0).flatten(0, 1).contiguous();
+  w.groups = w.heads;
+}
+
 LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
   const Affine q = affine(linear, split.q_rope, Reads::queries, dtype);
   LowRankKvWeights w;
@@ -172,6 +178,7 @@ void heal(const Decoder& original, const Recipe& recipe, const CalibrationSample
     progress.advance(layer + 1);
   }
   result.healing_seconds = watch.seconds();
+  result.healing_cpu_seconds = watch.cpu();
   result.healing_tokens = samples.tokens();
 }
 
@@ -224,7 +231,7 @@ void free_biases(Split& split) {
 
 class Splits {
  public:
-  Splits(const Decoder& original, const Recipe& recipe, const CollectStats& collect) : original_(original), recipe_(recipe) {
+  Splits(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) : original_(original), recipe_(recipe) {
     StatKinds first = recipe.needs();
     first.prefix_moments = false;
     first = kinds_for(gqa_of(original, 0), recipe.form, first);
@@ -266,7 +273,7 @@ void require_resolved(const Recipe& recipe) {
 
 }  // namespace
 
-Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const CollectStats& collect) {
+Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) {
   if (!recipe.has_partial_rope_stage) fail<ConfigError>("convert", "wanted a recipe with a partial-RoPE stage, got ", recipe.label);
   require_resolved(recipe);
   Decoder model = Splits(original, recipe, collect).partial_rope();
@@ -324,6 +331,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   for (std::size_t layer = 0; layer < layers; ++layer) {
     AttentionWeights weights = std::move(pending[layer].weights);
     set_latent(weights, pending[layer].linear, spectra[layer], result.ranks[layer], dtype);
+    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
     for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
     result.converted.layers[layer].attention = std::move(weights);
     spectra[layer] = {};

@@ -23,7 +23,7 @@ struct Conversion {
   std::optional<Decoder> partial_rope;  // split only, nothing compressed; absent where the method has none
   Decoder converted;
   std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
-  double healing_seconds = 0;     // wall
+  double healing_seconds = 0, healing_cpu_seconds = 0;
   int64_t healing_tokens = 0;     // calibration tokens that the healers saw
 };
 
@@ -34,7 +34,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
                    const CalibrationSamples* samples = nullptr);
 
 // The first stage alone: split, nothing compressed. For searches, and as convert() itself makes it.
-Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const CollectStats& collect);
+Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect);
 
 // [latent; up] of a split layer cut at `ranks`, as attention weights in `dtype`; `linear` says what the split was made of.
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,

@@ -50,7 +50,10 @@ LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, Cache
   w.q = linear.biased ? with_bias(layer.q, layer.q_bias) : wide(layer.q);
   w.k = linear.biased ? with_bias(layer.k, layer.k_bias) : wide(layer.k);
   w.v = linear.biased ? with_bias(layer.v, layer.v_bias) : wide(layer.v);
-  if (linear.biased) linear.stats.input = with_one(stats.input);
+  if (linear.biased) {
+    linear.stats.input = with_one(stats.input);
+    linear.stats.attended = with_one(stats.attended);
+  }
   return linear;
 }
 

@@ -115,6 +115,7 @@ struct Recipe {
   std::unique_ptr<Allocator> allocator;
   std::vector<std::unique_ptr<Healer>> healers;  // in order, each on every layer
   CacheForm form = CacheForm::latent;
+  bool per_head_up = false;  // kv_b per query head instead of per KV head: healers then fit each head's own (the cache stays as it is)
   std::optional<int64_t> q_lora_rank;
   QueryBasis query_basis = QueryBasis::activations;
   bool has_partial_rope_stage = true;

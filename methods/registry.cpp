@@ -12,8 +12,8 @@ StatKinds Recipe::needs() const {
 }
 
 const std::vector<const RecipeEntry*>& recipes() {
-  static const std::vector<const RecipeEntry*> table{&care, &elitekv, &gla, &gta, &kq_svd, &mha2mla, &mla_retrofit, &palu, &stream_match,
-                                                     &svd, &svd_llm, &transmla, &transmla_converter, &x_ecomla};
+  static const std::vector<const RecipeEntry*> table{&care, &elitekv, &gla, &gta, &kq_svd, &mha2mla, &mla_retrofit, &palu, &stream_match, &svd, &svd_llm,
+                                                     &transmla, &transmla_converter, &x_ecomla};
   return table;
 }
 

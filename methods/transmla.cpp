@@ -46,9 +46,9 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const std::optional<int64_t> asked_rank = read.optional_positive("kv_lora_rank"), total = read.optional_positive("cache_values");
   const std::optional<int64_t> q_rank = read.optional_positive("q_lora_rank");
   const std::optional<double> balance = read.number_or_none("balance_kv_ratio", 1.0);
-  const RankOptions ranks = read_rank_options(read);
   const std::string norm = read.choice("use_qkv_norm", "none", {"none", "as_shipped", "calibrated"});
   const bool recalibrate = read.flag("recalibrate", true), fold_scale = read.flag("fold_scale", false);
+  const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
 
   const int64_t full = 2 * model.num_kv_heads * model.head_dim - rope_dim, q_full = model.num_heads * model.head_dim;

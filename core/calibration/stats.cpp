@@ -1,5 +1,7 @@
 #include "core/calibration/stats.h"
 
+#include <limits>
+
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
@@ -10,6 +12,7 @@ namespace {
 // Sums over the unmasked tokens of one layer while its batches pass.
 struct MomentSums {
   int64_t tokens = 0;
+  double weight = 0;  // of add_weighted()
   at::Tensor sum, products;
 
   void add(const at::Tensor& x, const at::Tensor& mask) {  // x [B,T,D]
@@ -19,14 +22,23 @@ struct MomentSums {
     sum = sum.defined() ? sum.add_(total) : total;
     tokens += rows.size(0);
   }
+  void add_weighted(const at::Tensor& x, const at::Tensor& mask, const at::Tensor& weights) {  // weights [B,T] fp64
+    const at::Tensor counted = weights.masked_select(mask);
+    const at::Tensor rows = x.to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, x.size(2)}).to(at::kDouble), weighted = rows * counted.unsqueeze(1);
+    const at::Tensor more = weighted.t().matmul(rows), sums = weighted.sum(0);
+    products = products.defined() ? products.add_(more) : more;
+    sum = sum.defined() ? sum.add_(sums) : sums;
+    tokens += rows.size(0);
+    weight += counted.sum().item<double>();
+  }
   InputMoments finish() const {
     if (tokens == 0) return {};
-    const auto n = static_cast<double>(tokens);
+    const double n = weight > 0 ? weight : static_cast<double>(tokens);
     return {tokens, sum / n, products / n};
   }
 };
 struct Sums {
-  MomentSums input, projections;
+  MomentSums input, projections, attended;
   int64_t samples = 0;
   at::Tensor query_norms, key_norms;
   at::Tensor latent_scales, query_scales;  // sums over tokens
@@ -85,6 +97,24 @@ void keep_rows(Sums& sums, const GqaProjections& p, const at::Tensor& mask) {
   }
 }
 
+// How much each token is attended to: sum over heads and unmasked queries of the squared probability.  [B,T] fp64
+at::Tensor attention_received(const GqaWeights& w, const GqaProjections& p, const at::Tensor& mask) {
+  const int64_t tokens = p.q.size(1), share = w.heads / w.kv_heads;
+  const RopeTable table = rope_table(w.rope, 0, tokens, p.q.device());
+  const at::Tensor q = apply_rope(p.q, table).to(at::kFloat), k = apply_rope(p.k, table).to(at::kFloat);
+  const at::Tensor future = at::ones({tokens, tokens}, q.options().dtype(at::kBool)).triu_(1);
+  at::Tensor received = at::zeros({p.q.size(0), tokens}, at::kDouble);
+  for (int64_t b = 0; b < p.q.size(0); ++b) {
+    const at::Tensor counted = mask[b].to(q.device(), at::kFloat).view({1, tokens, 1});
+    for (int64_t g = 0; g < w.kv_heads; ++g) {  // scores of one group at a time: they are [T,T] each
+      const at::Tensor queries = q[b].narrow(1, g * share, share).transpose(0, 1), keys = k[b].select(1, g);
+      const at::Tensor scores = (queries.matmul(keys.t()) * w.scale).masked_fill_(future, -std::numeric_limits<float>::infinity());
+      received[b] += (at::softmax(scores, -1).square_() * counted).sum(at::IntArrayRef{0, 1}).to(at::kCPU, at::kDouble);
+    }
+  }
+  return received;
+}
+
 // u of a model that is converted already, where its heads are normed before the latent.
 void add_normed_projections(Sums& sums, const MlaWeights& w, const at::Tensor& normed, const at::Tensor& mask) {
   if (!w.normed) fail<ConfigError>("calibration", "wanted projections of an original model or of one with q/k norms, got a converted one without");
@@ -93,18 +123,22 @@ void add_normed_projections(Sums& sums, const MlaWeights& w, const at::Tensor& n
 
 void add_projections(Sums& sums, const Decoder& model, int64_t layer, const at::Tensor& normed, const at::Tensor& mask, const StatKinds& kinds) {
   const auto* mla = std::get_if<MlaWeights>(&model.layers[static_cast<std::size_t>(layer)].attention);
-  if (mla != nullptr && !kinds.pair_norms && !kinds.row_reservoir) return add_normed_projections(sums, *mla, normed, mask);
+  if (mla != nullptr && !kinds.pair_norms && !kinds.row_reservoir && !kinds.attended_moments) return add_normed_projections(sums, *mla, normed, mask);
   const GqaWeights& w = original_attention(model, layer);
   const GqaProjections p = gqa_projections(w, normed);
   if (kinds.pair_norms) add_pair_norms(sums, p, mask);
   if (kinds.row_reservoir) keep_rows(sums, p, mask);
-  if (kinds.projection_moments) sums.projections.add(at::cat({p.q.flatten(2), p.k.flatten(2), p.v.flatten(2)}, -1), mask);
+  const bool joint = kinds.projection_moments || (kinds.attended_moments && w.norm);
+  const at::Tensor all = joint ? at::cat({p.q.flatten(2), p.k.flatten(2), p.v.flatten(2)}, -1) : at::Tensor();
+  if (kinds.projection_moments) sums.projections.add(all, mask);
+  if (kinds.attended_moments) sums.attended.add_weighted(w.norm ? all : normed, mask, attention_received(w, p, mask));
 }
 
 LayerStats finish(const Sums& sums) {
   LayerStats stats;
   stats.input = sums.input.finish();
   stats.projections = sums.projections.finish();
+  stats.attended = sums.attended.finish();
   if (sums.samples > 0) stats.pairs = {sums.query_norms / static_cast<double>(sums.samples), sums.key_norms / static_cast<double>(sums.samples)};
   if (sums.latent_tokens > 0) stats.latents.key_value = sums.latent_scales / static_cast<double>(sums.latent_tokens);
   if (sums.query_scales.defined()) stats.latents.query = sums.query_scales / static_cast<double>(sums.latent_tokens);
@@ -116,14 +150,15 @@ LayerStats finish(const Sums& sums) {
 
 StatKinds operator|(const StatKinds& a, const StatKinds& b) {
   return {a.input_moments || b.input_moments, a.pair_norms || b.pair_norms, a.prefix_moments || b.prefix_moments,
-          a.gradient_moments || b.gradient_moments, a.row_reservoir || b.row_reservoir, a.projection_moments || b.projection_moments, a.latent_scales || b.latent_scales};
+          a.gradient_moments || b.gradient_moments, a.row_reservoir || b.row_reservoir, a.attended_moments || b.attended_moments,
+          a.projection_moments || b.projection_moments, a.latent_scales || b.latent_scales};
 }
 
 std::string names_of(const StatKinds& kinds) {
   std::string names;
   for (const auto& [wanted, name] : {std::pair{kinds.input_moments, " input_moments"}, {kinds.pair_norms, " pair_norms"},
                                      {kinds.prefix_moments, " prefix_moments"}, {kinds.gradient_moments, " gradient_moments"},
-                                     {kinds.row_reservoir, " row_reservoir"}, {kinds.projection_moments, " projection_moments"},
+                                     {kinds.row_reservoir, " row_reservoir"}, {kinds.attended_moments, " attended_moments"}, {kinds.projection_moments, " projection_moments"},
                                      {kinds.latent_scales, " latent_scales"}})
     if (wanted) names += name;
   return names;
@@ -143,7 +178,7 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       const at::Tensor normed = model.attention_input(layer, hidden[b]);
       require_finite(normed, "in calibration at layer " + std::to_string(layer));
       if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
-      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments) add_projections(sums, model, layer, normed, mask, kinds);
+      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, model, layer, normed, mask, kinds);
       if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
       if (layer + 1 < layers) hidden[b] = model.layer_forward(layer, hidden[b], normed);
     }
@@ -155,6 +190,11 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
     for (std::size_t layer = 0; layer < stats.size(); ++layer) stats[layer].gradients = std::move(gradients[layer]);
   }
   return stats;
+}
+
+at::Tensor attention_weighted_second(const LayerStats& stats, double share) {
+  if (share == 0) return stats.input.second;
+  return (stats.input.second + share * stats.attended.second) / (1 + share);
 }
 
 at::Tensor project_moment(const at::Tensor& weight, const at::Tensor& second) {

@@ -45,11 +45,17 @@ struct LatentScales {
 struct LayerStats {
   InputMoments input;        // of the layer's normed input
   InputMoments projections;  // of [q; k; v] before rotation, after the q/k norm; also of a converted model that keeps the norm
+  InputMoments attended;     // of the vector that recipes see (input, or projections of a normed layer), each token weighted by how much
+                             // it is attended to: sum over heads and later queries of the squared attention probability
   PairNorms pairs;           // undefined tensors unless asked for, here and below
   GradientMoments gradients;
   RowReservoir rows;
   LatentScales latents;
 };
+
+struct StatKinds;
+// " input_moments pair_norms": part of a cache key.
+std::string names_of(const StatKinds& kinds);
 
 struct StatKinds {  // declared by the parts of a recipe; calibration collects no others
   bool input_moments = false;
@@ -57,16 +63,12 @@ struct StatKinds {  // declared by the parts of a recipe; calibration collects n
   bool prefix_moments = false;  // input moments of the partial-RoPE model (TransMLA's second pass)
   bool gradient_moments = false;
   bool row_reservoir = false;
+  bool attended_moments = false;
   bool projection_moments = false;  // in place of input moments where a model norms its queries and keys
   bool latent_scales = false;       // of a converted model
-  bool any() const {
-    return input_moments || pair_norms || prefix_moments || gradient_moments || row_reservoir || projection_moments || latent_scales;
-  }
+  bool any() const { return !names_of(*this).empty(); }
 };
 StatKinds operator|(const StatKinds& a, const StatKinds& b);
-// " input_moments pair_norms": part of a cache key.
-std::string names_of(const StatKinds& kinds);
-
 using CalibrationStats = std::vector<LayerStats>;  // one per layer
 
 constexpr int64_t kReservoirSamples = 4;  // samples whose rows are kept: 4 x 256 tokens, as a greedy search over pairs needs
@@ -81,6 +83,9 @@ std::vector<GradientMoments> collect_gradients(const Decoder& model, const Calib
 // As collect_stats, from the disk cache where `key` is known: `key` names model, samples and state
 // (checkpoint hash, sample key, dtype, kinds and, for a half-converted model, the conversion so far).
 CalibrationStats cached_stats(const std::string& key, const std::function<CalibrationStats()>& collect, bool* hit = nullptr);
+
+// Second moment of x with `share` times the attended one added, scaled back: what a token counts grows with the attention it gets.
+at::Tensor attention_weighted_second(const LayerStats& stats, double share);
 
 // W C W^T: second moment of y = W x.  W [m,D] any dtype -> [m,m] fp64
 at::Tensor project_moment(const at::Tensor& weight, const at::Tensor& second);

@@ -10,6 +10,7 @@ template <class Stats, class Visit>
 void each_tensor(Stats& s, const Visit& visit) {
   visit("mean", s.input.mean), visit("second", s.input.second);
   visit("projections.mean", s.projections.mean), visit("projections.second", s.projections.second);
+  visit("attended.mean", s.attended.mean), visit("attended.second", s.attended.second);
   visit("query", s.pairs.query), visit("key", s.pairs.key);
   visit("gradients.key", s.gradients.key), visit("gradients.value", s.gradients.value), visit("gradients.residual", s.gradients.residual);
   visit("gradients.key_fisher", s.gradients.key_fisher), visit("gradients.value_fisher", s.gradients.value_fisher);

@@ -25,15 +25,17 @@ Roots symmetric_roots(const at::Tensor& metric) {
 class WeightedPca : public Factorizer {
  public:
   explicit WeightedPca(const WeightedPcaOptions& options) : options_(options) {}
-  StatKinds needs() const override { return {.input_moments = true, .gradient_moments = options_.metric == PcaMetric::gradient}; }
+  StatKinds needs() const override { 
+    return {.input_moments = true, .gradient_moments = options_.metric == PcaMetric::gradient, .attended_moments = options_.attended > 0};
+  }
   Json state() const override {
-    return {{"factorizer", "weighted_pca"}, {"metric", static_cast<int>(options_.metric)}, {"damping", options_.damping}};
+    return {{"factorizer", "weighted_pca"}, {"metric", static_cast<int>(options_.metric)}, {"attended", options_.attended}, {"damping", options_.damping}};
   }
 
   Spectrum factorize(const SplitLayer& layer, const LayerStats& stats) const override {
     const int64_t free_dims = layer.k_free.size(0), n = layer.nope_dim, v = layer.v_dim;
     const at::Tensor weights = at::cat({layer.k_free, layer.v});  // [P + G*v, D']
-    const at::Tensor moment = project_moment(weights, stats.input.second);
+    const at::Tensor moment = project_moment(weights, attention_weighted_second(stats, options_.attended));
     at::Tensor key_metric, value_metric;
     if (options_.metric == PcaMetric::gradient) {
       if (!layer.free_map.defined()) fail<ConfigError>("weighted_pca", "wanted a splitter that maps keys linearly for the gradient metric");
@@ -52,11 +54,15 @@ class WeightedPca : public Factorizer {
     const auto [energies, vectors] = at::linalg_eigh(root.matmul(moment).matmul(root));
     const at::Tensor basis = vectors.flip(1);
 
-    const at::Tensor back = inverse.matmul(basis);  // [P + G*v, R]
+    const at::Tensor whitened = basis.t().matmul(root);  // [R, P + G*v]
+    const at::Tensor variance = project_moment(whitened, moment).diagonal();
+    // Directions without energy keep their size: there is nothing to scale them by.
+    const at::Tensor size = at::where(variance > 1e-12 * variance.max(), variance.sqrt(), at::ones_like(variance)).unsqueeze(1);
+    const at::Tensor back = inverse.matmul(basis) * size.t();  // [P + G*v, R]
     at::Tensor up = at::zeros({layer.groups, n + v, back.size(1)}, at::kDouble);
     up.narrow(1, 0, n).copy_(layer.k_up.matmul(back.narrow(0, 0, free_dims)).view({layer.groups, n, -1}));
     up.narrow(1, n, v).copy_(back.slice(0, free_dims).view({layer.groups, v, -1}));
-    return {{{basis.t().matmul(root).matmul(weights), up.flatten(0, 1), energies.flip(0).clamp_min(0), true}}};
+    return {{{(whitened / size).matmul(weights), up.flatten(0, 1), energies.flip(0).clamp_min(0), true}}};
   }
 
  private:

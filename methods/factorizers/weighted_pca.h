@@ -13,8 +13,10 @@ enum class PcaMetric {
 
 struct WeightedPcaOptions {
   PcaMetric metric = PcaMetric::gradient;
+  double attended = 0;    // share of attention-weighted moments (attention_weighted_second) in E[z z^T]
   double damping = 0.01;  // of each half's mean diagonal, added to the metric
 };
+// Latent rows come out with unit variance under E[z z^T], so that training sees them all at one scale.
 std::unique_ptr<Factorizer> make_weighted_pca(const WeightedPcaOptions& options);
 
 }  // namespace mla

@@ -5,7 +5,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
-#include <numbers>
 
 #include "core/base/process.h"
 #include "methods/healers/output_refit.h"
@@ -44,11 +43,12 @@ class Distillation : public Healer {
       *tensor = tensor->detach().requires_grad_(true);
       trained.push_back({tensor, *tensor, at::zeros_like(*tensor), at::zeros_like(*tensor), tensor->detach().square().mean().sqrt().item<double>()});
     }
-    const std::vector<int64_t> order = batch_order(static_cast<int64_t>(context.batches.size()), context.layer);
+    const std::vector<HealingBatch> pieces = in_pieces(context.batches);
+    const std::vector<int64_t> order = step_order(static_cast<int64_t>(pieces.size()), context.layer);
     for (int64_t step = 0; step < options_.steps; ++step) {
       throw_if_interrupted();
-      const HealingBatch& batch = context.batches[static_cast<std::size_t>(order[static_cast<std::size_t>(step)])];
-      loss(context, attention, batch).backward();
+      const HealingBatch& piece = pieces[static_cast<std::size_t>(order[static_cast<std::size_t>(step)])];
+      loss(context, attention, piece).backward();
       update(trained, step);
     }
     each_attention_tensor(attention, [&](at::Tensor& tensor) {
@@ -82,7 +82,7 @@ class Distillation : public Healer {
   void update(std::vector<Trained>& trained, int64_t step) const {
     const at::NoGradGuard no_graph;
     const double progress = static_cast<double>(step) / static_cast<double>(options_.steps), count = static_cast<double>(step + 1);
-    const double rate = options_.rate * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+    const double rate = options_.rate * (1 - progress);
     for (Trained& t : trained) {
       const at::Tensor gradient = t.value.grad();
       t.first.mul_(options_.beta1).add_(gradient, 1 - options_.beta1);
@@ -93,12 +93,23 @@ class Distillation : public Healer {
     }
   }
 
-  std::vector<int64_t> batch_order(int64_t batches, int64_t layer) const {
+  // The batches cut into steps of `samples` samples (fewer where a batch ends).
+  std::vector<HealingBatch> in_pieces(const std::vector<HealingBatch>& batches) const {
+    std::vector<HealingBatch> pieces;
+    for (const HealingBatch& batch : batches)
+      for (int64_t first = 0; first < batch.mask.size(0); first += options_.samples) {
+        const int64_t count = std::min(options_.samples, batch.mask.size(0) - first);
+        pieces.push_back({batch.residual.narrow(0, first, count), batch.target.narrow(0, first, count), batch.mask.narrow(0, first, count)});
+      }
+    return pieces;
+  }
+
+  std::vector<int64_t> step_order(int64_t pieces, int64_t layer) const {
     std::vector<int64_t> order;
     at::Generator generator = at::detail::createCPUGenerator(options_.seed + static_cast<uint64_t>(layer));
     while (static_cast<int64_t>(order.size()) < options_.steps) {
-      const at::Tensor permutation = at::randperm(batches, generator, at::TensorOptions(at::kLong));
-      for (int64_t i = 0; i < batches; ++i) order.push_back(permutation[i].item<int64_t>());
+      const at::Tensor permutation = at::randperm(pieces, generator, at::TensorOptions(at::kLong));
+      for (int64_t i = 0; i < pieces; ++i) order.push_back(permutation[i].item<int64_t>());
     }
     return order;
   }

@@ -7,8 +7,9 @@
 namespace mla {
 
 struct DistillationOptions {
-  int64_t steps = 24;    // batches per layer, in a seeded order that passes over all before it repeats
-  double rate = 0.01;    // first step's size, as a share of each tensor's root mean square; falls to 0 as a cosine
+  int64_t steps = 80;    // per layer, in a seeded order that passes over all samples before it repeats
+  int64_t samples = 4;   // calibration samples per step
+  double rate = 0.01;    // first step's size, as a share of each tensor's root mean square; falls to 0 linearly
   double beta1 = 0.9, beta2 = 0.95;
   bool output = false;   // train W_O as well
   uint64_t seed = 42;

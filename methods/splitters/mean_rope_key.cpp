@@ -21,7 +21,7 @@ class MeanRopeKey : public Splitter {
     const at::Tensor rope_rows = last_rows(h), one_head = at::eye(h, at::kDouble);
     const at::Tensor chosen = at::cat({one_head.narrow(0, 0, n), one_head.index_select(0, rope_rows)});  // [n+d_R, h]
     SplitLayer split;
-    split.q_basis = chosen.expand({heads, -1, -1});
+    split.q_basis = chosen.unsqueeze(0).expand({heads, -1, -1}).contiguous();
     split.q_source = q;
     const at::Tensor by_head = q.view({heads, h, q.size(1)});
     split.q_nope = by_head.narrow(1, 0, n).flatten(0, 1);

@@ -8,16 +8,18 @@ namespace {
 class Rorope : public Splitter {
  public:
   explicit Rorope(const RoropeOptions& options) : options_(options) {}
-  StatKinds needs() const override { return {.input_moments = true}; }
+  StatKinds needs() const override { return {.input_moments = true, .attended_moments = options_.attended > 0}; }
   Json state() const override {
-    return {{"splitter", "rorope"}, {"freqfold", options_.freqfold}, {"collapse", options_.collapse}, {"damping", options_.damping}};
+    Json state{{"splitter", "rorope"}, {"freqfold", options_.freqfold}, {"collapse", options_.collapse}, {"damping", options_.damping}};
+    if (options_.attended > 0) state["attended"] = options_.attended;
+    return state;
   }
 
   // Components of group i are ordered (collapse, KV head, frequency / collapse), as the original orders them.
   SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {
     const int64_t fold = options_.freqfold, collapse = options_.collapse, half = layer.head_dim / 2, groups = half / fold;
     const int64_t kept = fold / collapse, components = layer.kv_heads * fold, width = layer.kv_heads * layer.head_dim;
-    const at::Tensor second = project_moment(layer.k, stats.input.second);  // [G*h, G*h]
+    const at::Tensor second = project_moment(layer.k, attention_weighted_second(stats, options_.attended));  // [G*h, G*h]
 
     at::Tensor rotation = at::zeros({2, groups, components, width}, at::kDouble);  // rows of T by half, group, component
     SplitLayer split;

@@ -8,6 +8,7 @@ namespace mla {
 struct RoropeOptions {
   int64_t freqfold = 1;   // F: frequencies treated as equal
   int64_t collapse = 1;   // every collapse-th frequency is kept; F % collapse = 0
+  double attended = 0;    // share of attention-weighted moments (attention_weighted_second); 0: all tokens count the same
   double damping = 0.01;  // of the mean diagonal, added to the Gram matrix as the original does
 };
 
