@@ -262,6 +262,34 @@ class Splits {
   CalibrationStats stats_;
 };
 
+// What does not depend on the ranks is made beside the decomposition; the latent follows when all spectra are known.
+struct Pending {
+  LinearLayer linear;  // its flags; weights and statistics are gone
+  AttentionWeights weights;
+};
+Pending without_latent(Split split, const Recipe& recipe, const LayerStats& stats, at::ScalarType dtype) {
+  AttentionWeights weights = around(split.linear, split.layer, recipe.form, dtype);
+  if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, stats, recipe, dtype);
+  if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
+  split.linear.weights = {};
+  split.linear.stats = {};
+  return {std::move(split.linear), std::move(weights)};
+}
+
+Decoder with_latents(const Decoder& original, const Recipe& recipe, std::vector<Pending> pending, std::vector<Spectrum> spectra,
+                     const std::vector<LayerRanks>& ranks) {
+  Decoder model = original;
+  for (std::size_t layer = 0; layer < pending.size(); ++layer) {
+    AttentionWeights& weights = pending[layer].weights;
+    set_latent(weights, pending[layer].linear, spectra[layer], ranks[layer], original.dtype());
+    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
+    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
+    model.layers[layer].attention = std::move(weights);
+    spectra[layer] = {};
+  }
+  return model;
+}
+
 void to_device_of(const Decoder& original, Decoder& model) {
   if (original.device().is_cpu()) return;
   for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
@@ -303,11 +331,6 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
   };
 
-  // What does not depend on the ranks is made beside the decomposition; the latent follows when all spectra are known.
-  struct Pending {
-    LinearLayer linear;
-    AttentionWeights weights;
-  };
   std::vector<Pending> pending;
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
@@ -319,23 +342,12 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     spectra.back().v_dim = split.layer.v_dim;
     if (result.partial_rope && !recalibrates)
       result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
-    AttentionWeights weights = around(split.linear, split.layer, recipe.form, dtype);
-    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), recipe, dtype);
-    if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
-    split.linear.weights = {}, split.linear.stats = {};
-    pending.push_back({std::move(split.linear), std::move(weights)});
+    const LayerStats for_queries = recipe.q_lora_rank ? factor_stats(split, layer) : LayerStats();
+    pending.push_back(without_latent(std::move(split), recipe, for_queries, dtype));
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
-  result.converted = original;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
-    AttentionWeights weights = std::move(pending[layer].weights);
-    set_latent(weights, pending[layer].linear, spectra[layer], result.ranks[layer], dtype);
-    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
-    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
-    result.converted.layers[layer].attention = std::move(weights);
-    spectra[layer] = {};
-  }
+  result.converted = with_latents(original, recipe, std::move(pending), std::move(spectra), result.ranks);
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());
