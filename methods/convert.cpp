@@ -267,8 +267,8 @@ struct Pending {
   LinearLayer linear;  // its flags; weights and statistics are gone
   AttentionWeights weights;
 };
-Pending without_latent(Split split, const Recipe& recipe, const LayerStats& stats, at::ScalarType dtype) {
-  AttentionWeights weights = around(split.linear, split.layer, recipe.form, dtype);
+// `weights` are those around any latent of the split.
+Pending without_latent(Split split, AttentionWeights weights, const Recipe& recipe, const LayerStats& stats, at::ScalarType dtype) {
   if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, stats, recipe, dtype);
   if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
   split.linear.weights = {};
@@ -340,10 +340,14 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
     spectra.back().groups = split.layer.groups;
     spectra.back().v_dim = split.layer.v_dim;
-    if (result.partial_rope && !recalibrates)
-      result.partial_rope->layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe.form, dtype);
+    // The partial-RoPE model and the converted one share all tensors but the latent's.
+    AttentionWeights weights = recalibrates ? result.partial_rope->layers[layer].attention : around(split.linear, split.layer, recipe.form, dtype);
+    if (result.partial_rope && !recalibrates) {
+      result.partial_rope->layers[layer].attention = weights;
+      set_latent(result.partial_rope->layers[layer].attention, split.linear, identity_spectrum(split.layer), {0}, dtype);
+    }
     const LayerStats for_queries = recipe.q_lora_rank ? factor_stats(split, layer) : LayerStats();
-    pending.push_back(without_latent(std::move(split), recipe, for_queries, dtype));
+    pending.push_back(without_latent(std::move(split), std::move(weights), recipe, for_queries, dtype));
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
