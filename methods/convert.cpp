@@ -60,16 +60,12 @@ Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, st
   return {at::cat(down), at::cat(up, 1)};
 }
 
-MlaWeights assemble_latent(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                           at::ScalarType dtype) {
-  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
-  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype),
-               kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
+// Everything of a layer but its latent: the same whatever the ranks.
+MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
+  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype);
   MlaWeights w;
   w.q = q.weight, w.q_bias = q.bias;
   w.k_rope = k_rope.weight, w.k_rope_bias = k_rope.bias;
-  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
-  w.kv_b = latent.up.to(dtype).contiguous();
   w.o = split.o, w.o_bias = linear.o_bias;
   w.normed = linear.normed;
   w.rope = split.rope;
@@ -87,36 +83,55 @@ void repeat_per_head(MlaWeights& w) {
   w.groups = w.heads;
 }
 
-// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
-LowRankKvWeights assemble_rebuilt(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                                  at::ScalarType dtype) {
-  const int64_t h = split.v_dim;
-  std::size_t keys = 0;
-  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({split.groups, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
-  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
-  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
-  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype), k_a = affine(linear, k.down, Reads::keys_and_values, dtype),
-               v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
+LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
+  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype);
   LowRankKvWeights w;
   w.q = q.weight, w.q_bias = q.bias;
-  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
-  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
-  w.k_b = rows(k.up, 0).to(dtype).contiguous();
-  w.v_b = rows(v.up, h).to(dtype).contiguous();
   w.o = split.o, w.o_bias = linear.o_bias;
   w.norm = linear.norm;
   w.rope = split.rope;
   w.heads = split.heads;
   w.kv_heads = split.groups;
-  w.head_dim = h;
+  w.head_dim = split.v_dim;
   w.scale = split.scale;
   return w;
+}
+
+void set_latent(MlaWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
+  const Affine kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
+  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
+  w.kv_b = latent.up.to(dtype).contiguous();
+}
+
+// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
+void set_latent(LowRankKvWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  const int64_t h = w.head_dim;
+  std::size_t keys = 0;
+  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({w.kv_heads, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
+  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
+  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
+  const Affine k_a = affine(linear, k.down, Reads::keys_and_values, dtype), v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
+  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
+  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
+  w.k_b = rows(k.up, 0).to(dtype).contiguous();
+  w.v_b = rows(v.up, h).to(dtype).contiguous();
+}
+
+AttentionWeights around(const LinearLayer& linear, const SplitLayer& split, CacheForm form, at::ScalarType dtype) {
+  if (form == CacheForm::rebuilt) return around_rebuilt(linear, split, dtype);
+  return around_latent(linear, split, dtype);
+}
+
+void set_latent(AttentionWeights& weights, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
+  if (auto* latent = std::get_if<MlaWeights>(&weights)) set_latent(*latent, linear, spectrum, ranks, dtype);
+  else set_latent(std::get<LowRankKvWeights>(weights), linear, spectrum, ranks, dtype);
 }
 
 // What determines a layer's decomposition beside the code.
 std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
   return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
-         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + " layer " + std::to_string(layer);
+         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "") + " layer " + std::to_string(layer);
 }
 
 // Both models' residual streams over the calibration samples, one layer at a time.
@@ -188,13 +203,14 @@ Spectrum identity_spectrum(const SplitLayer& split) {
 
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
                           CacheForm form, at::ScalarType dtype) {
-  if (form == CacheForm::rebuilt) return assemble_rebuilt(linear, split, spectrum, ranks, dtype);
-  return assemble_latent(linear, split, spectrum, ranks, dtype);
+  AttentionWeights weights = around(linear, split, form, dtype);
+  set_latent(weights, linear, spectrum, ranks, dtype);
+  return weights;
 }
 
 namespace {
 
-// Splits are made again where they are needed: in fp64 they are larger than the model, and cheap.
+// Splits are not kept: in fp64 they are larger than the model.
 struct Split {
   LinearLayer linear;
   SplitLayer layer;
@@ -246,6 +262,34 @@ class Splits {
   CalibrationStats stats_;
 };
 
+// What does not depend on the ranks is made beside the decomposition; the latent follows when all spectra are known.
+struct Pending {
+  LinearLayer linear;  // its flags; weights and statistics are gone
+  AttentionWeights weights;
+};
+// `weights` are those around any latent of the split.
+Pending without_latent(Split split, AttentionWeights weights, const Recipe& recipe, const LayerStats& stats, at::ScalarType dtype) {
+  if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, stats, recipe, dtype);
+  if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
+  split.linear.weights = {};
+  split.linear.stats = {};
+  return {std::move(split.linear), std::move(weights)};
+}
+
+Decoder with_latents(const Decoder& original, const Recipe& recipe, std::vector<Pending> pending, std::vector<Spectrum> spectra,
+                     const std::vector<LayerRanks>& ranks) {
+  Decoder model = original;
+  for (std::size_t layer = 0; layer < pending.size(); ++layer) {
+    AttentionWeights& weights = pending[layer].weights;
+    set_latent(weights, pending[layer].linear, spectra[layer], ranks[layer], original.dtype());
+    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
+    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
+    model.layers[layer].attention = std::move(weights);
+    spectra[layer] = {};
+  }
+  return model;
+}
+
 void to_device_of(const Decoder& original, Decoder& model) {
   if (original.device().is_cpu()) return;
   for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
@@ -273,9 +317,10 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   const Splits split_of(original, recipe, collect);
   const CalibrationStats& stats = split_of.stats();
   Conversion result;
-  if (recipe.has_partial_rope_stage) result.partial_rope = split_of.partial_rope();
+  const bool recalibrates = recipe.factorizer->needs().prefix_moments;
+  if (recipe.has_partial_rope_stage) result.partial_rope = recalibrates ? split_of.partial_rope() : original;
   CalibrationStats second_pass;
-  if (recipe.factorizer->needs().prefix_moments)
+  if (recalibrates)
     second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
                           "partial_rope " + recipe.splitter->state().dump());
   const auto factor_stats = [&](const Split& split, std::size_t layer) {
@@ -286,28 +331,27 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
   };
 
+  std::vector<Pending> pending;
   std::vector<Spectrum> spectra;
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of[layer];
+    Split split = split_of[layer];
     const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
     spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
     spectra.back().groups = split.layer.groups;
     spectra.back().v_dim = split.layer.v_dim;
+    // The partial-RoPE model and the converted one share all tensors but the latent's.
+    AttentionWeights weights = recalibrates ? result.partial_rope->layers[layer].attention : around(split.linear, split.layer, recipe.form, dtype);
+    if (result.partial_rope && !recalibrates) {
+      result.partial_rope->layers[layer].attention = weights;
+      set_latent(result.partial_rope->layers[layer].attention, split.linear, identity_spectrum(split.layer), {0}, dtype);
+    }
+    const LayerStats for_queries = recipe.q_lora_rank ? factor_stats(split, layer) : LayerStats();
+    pending.push_back(without_latent(std::move(split), std::move(weights), recipe, for_queries, dtype));
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
-  result.converted = original;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
-    const Split split = split_of[layer];
-    AttentionWeights weights = assemble(split.linear, split.layer, spectra[layer], result.ranks[layer], recipe.form, dtype);
-    if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, factor_stats(split, layer), recipe, dtype);
-    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
-    if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
-    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
-    result.converted.layers[layer].attention = std::move(weights);
-    spectra[layer] = {};
-  }
+  result.converted = with_latents(original, recipe, std::move(pending), std::move(spectra), result.ranks);
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());

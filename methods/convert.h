@@ -28,7 +28,7 @@ struct Conversion {
 };
 
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the
-// partial-RoPE model. Healers run over `samples`. Throws ConfigError for a rank or dims the model does not admit, and for healers
+// partial-RoPE model. Healers run over `samples`; both models of the result share tensors, so healers replace and never write into them. Throws ConfigError for a rank or dims the model does not admit, and for healers
 // without samples; NumericalError naming the layer.
 Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect,
                    const CalibrationSamples* samples = nullptr);

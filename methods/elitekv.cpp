@@ -16,22 +16,22 @@ Recipe make(const Json& options, const ModelConfig& model) {
   read.reject_unknown();
   Recipe recipe;
   recipe.splitter = make_greedy_pairs(rope_dim, h);
-  ChosenRank chosen = choose_rank(request, {.beside = heads * rope_dim, .full = heads * (2 * h - rope_dim), .fallback = 2048});
+  const ChosenRank chosen = choose_rank(request, {.beside = heads * rope_dim, .full = heads * (2 * h - rope_dim), .fallback = 2048});
   recipe.options = {{"rope_dim", rope_dim}, {"kv_dim", chosen.rank}, {"whiten", whiten}};
   recipe.label = "elitekv d" + std::to_string(rope_dim) + " r" + std::to_string(chosen.rank) + (whiten ? " whitened" : "");
   recipe.factorizer = make_weighted_svd({.metric = whiten ? SvdMetric::second_moment : SvdMetric::weights, .parts = SvdParts::joint});
-  recipe.allocator = std::move(chosen.allocator);
+  give_ranks(request, chosen, recipe);
   return recipe;
 }
 
 }  // namespace
 
 const RecipeEntry elitekv{"elitekv", "rotary pairs chosen greedily by score error, joint SVD of the rest", "arXiv 2503.01586",
-                          {{"rope_dim", "24", "rotated dims per KV head"},
+                          with_rank_options({{"rope_dim", "24", "rotated dims per KV head"},
                            {"kv_dim", "2048", "rank of the joint latent"},
                            {"whiten", "false", "SVD on the activations in place of the paper's SVD of the weights"},
-                           {"cache_values", "none", kCacheValuesHelp}},
-                          {"RoPElite", "joint SVD of the weights", "uniform ranks"},
+                           {"cache_values", "none", kCacheValuesHelp}}),
+                          {"RoPElite", "joint SVD of the weights", "ranks"},
                           {"mlaforge"},
                           make};
 

@@ -20,7 +20,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   if (request.rank.value_or(512) > 2 * full && !request.budget)
     fail<ConfigError>("gla", "wanted --kv-lora-rank of at most ", 2 * full, ", got ", request.rank.value_or(512), request.rank ? "" : " (its default)");
   request.rank = request.rank.value_or(512) / 2;
-  ChosenRank chosen = choose_rank(request, {.parts = 2, .beside = split.rope_values, .full = full, .fallback = 256});
+  const ChosenRank chosen = choose_rank(request, {.parts = 2, .beside = split.rope_values, .full = full, .fallback = 256});
   Recipe recipe;
   recipe.options = split.options;
   recipe.options["kv_lora_rank"] = 2 * chosen.rank;
@@ -28,19 +28,19 @@ Recipe make(const Json& options, const ModelConfig& model) {
   recipe.label = "gla " + split.label + " r2x" + std::to_string(chosen.rank) + (balance ? "" : " unbalanced");
   recipe.splitter = std::move(split.splitter);
   recipe.factorizer = make_weighted_svd({.parts = SvdParts::joint, .heads_per_part = half, .balance = balance});
-  recipe.allocator = std::move(chosen.allocator);
+  give_ranks(request, chosen, recipe);
   return recipe;
 }
 
 }  // namespace
 
 const RecipeEntry gla{"gla", "TransMLA with a block-diagonal latent: one half per half of the KV heads", "arXiv 2505.21487",
-                      {{"freqfold", "2", "adjacent frequencies treated as equal; divides head_dim/2"},
+                      with_rank_options({{"freqfold", "2", "adjacent frequencies treated as equal; divides head_dim/2"},
                        {"qk_mqa_dim", "64", "dims of the shared rope key"},
                        {"kv_lora_rank", "512", "rank of both halves of the latent together"},
                        {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"},
-                       {"cache_values", "none", kCacheValuesHelp}},
-                      {"RoRoPE", "joint PCA per half of the KV heads", "uniform ranks"},
+                       {"cache_values", "none", kCacheValuesHelp}}),
+                      {"RoRoPE", "joint PCA per half of the KV heads", "ranks"},
                       {"mlaforge"},
                       make};
 

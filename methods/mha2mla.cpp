@@ -73,7 +73,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   recipe.label = "mha2mla " + rule + " d" + std::to_string(rope_dim) + (mode == "none" ? " svd none" : " " + mode + " r" + std::to_string(low_rank)) +
                  (per_query_head ? " per query head" : "");
   recipe.factorizer = make_weight_svd(modes.at(mode));
-  apply_rank_options(ranks, low_rank * groups, "--low-rank times the KV heads", recipe);
+  apply_rank_options(ranks, low_rank * groups, "--low-rank times the KV heads", recipe, total.has_value());
   recipe.free_biases = true;  // the original keeps them behind the up-projections, out of the SVD
   return recipe;
 }

@@ -23,13 +23,13 @@ Recipe make(const Json& options, const ModelConfig& model) {
   read.reject_unknown();
   if (heads % group != 0) fail<ConfigError>("palu", "wanted --group-size to divide the ", heads, " KV heads, got ", group);
   const int64_t width = group * model.head_dim;
-  ChosenRank chosen = choose_rank(request, {.parts = 2 * heads / group, .full = width, .fallback = width / 2});
+  const ChosenRank chosen = choose_rank(request, {.parts = 2 * heads / group, .full = width, .fallback = width / 2});
   Recipe recipe;
   recipe.options = {{"group_size", group}, {"group_rank", chosen.rank}, {"whiten", whiten}, {"hadamard", hadamard}};
   recipe.label = "palu g" + std::to_string(group) + " r" + std::to_string(chosen.rank) + (whiten ? "" : " plain") + (hadamard ? " hadamard" : "");
   recipe.splitter = make_rebuilt_keys();
   recipe.factorizer = make_weighted_svd({.metric = whiten ? SvdMetric::second_moment : SvdMetric::weights, .heads_per_part = group, .hadamard = hadamard});
-  recipe.allocator = std::move(chosen.allocator);
+  give_ranks(request, chosen, recipe);
   recipe.form = CacheForm::rebuilt;
   recipe.has_partial_rope_stage = false;
   return recipe;
@@ -38,12 +38,12 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry palu{"palu", "whitened SVD of groups of heads, keys and values each", "arXiv 2407.21118",
-                       {{"group_size", "4, or the largest divisor below", "KV heads that share a decomposition; divides the KV heads"},
+                       with_rank_options({{"group_size", "4, or the largest divisor below", "KV heads that share a decomposition; divides the KV heads"},
                         {"group_rank", "half of the group's dims", "rank of each group's keys and of its values"},
                         {"whiten", "true", "SVD on the activations; false: of the weights"},
                         {"hadamard", "false", "mix the latent by a Hadamard matrix, for quantisation; changes no output"},
-                        {"cache_values", "none", kCacheValuesHelp}},
-                       {"groups of heads", "whitened SVD", "uniform ranks"},
+                        {"cache_values", "none", kCacheValuesHelp}}),
+                       {"groups of heads", "whitened SVD", "ranks"},
                        {"mlaforge"},
                        make};
 

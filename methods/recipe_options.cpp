@@ -3,8 +3,6 @@
 #include <map>
 
 #include "core/base/error.h"
-#include "methods/allocators/at_most.h"
-#include "methods/allocators/uniform.h"
 #include "methods/splitters/pair_selection.h"
 #include "methods/splitters/rorope.h"
 
@@ -20,7 +18,7 @@ std::string flag(std::string option) {
 }  // namespace
 
 RankRequest read_rank(OptionReader& read, const std::string& owner, const std::string& option) {
-  RankRequest request{owner, option, read.optional_positive(option), read.optional_positive("cache_values")};
+  RankRequest request{owner, option, read.optional_positive(option), read.optional_positive("cache_values"), read_rank_options(read)};
   if (request.rank && request.budget)
     fail<ConfigError>(owner, "wanted one of ", flag(option), " and --cache-values, got both (", *request.rank, " and ", *request.budget, ")");
   return request;
@@ -32,13 +30,16 @@ ChosenRank choose_rank(const RankRequest& request, const RankLimits& limits) {
     if (*request.budget < least)
       fail<ConfigError>(request.owner, "wanted --cache-values of at least ", least, " (", limits.beside, " for ", limits.beside_name, ", 1 for each of ",
                         limits.parts, " latents), got ", *request.budget);
-    const int64_t cut = std::min(rank, limits.full);
-    return {cut, make_at_most(cut)};
+    return {std::min(rank, limits.full), "--cache-values", true};
   }
   const int64_t rank = request.rank.value_or(limits.fallback);
   if (rank > limits.full)
     fail<ConfigError>(request.owner, "wanted ", flag(request.option), " of at most ", limits.full, ", got ", rank, request.rank ? "" : " (its default)");
-  return {rank, make_uniform(rank, flag(request.option))};
+  return {rank, flag(request.option), false};
+}
+
+void give_ranks(const RankRequest& request, const ChosenRank& chosen, Recipe& recipe) {
+  apply_rank_options(request.ranks, chosen.rank, chosen.option, recipe, chosen.cut);
 }
 
 int64_t default_rope_dim(int64_t fallback, int64_t heads, const std::optional<int64_t>& budget) {

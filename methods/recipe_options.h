@@ -1,8 +1,7 @@
 // Options that several recipes read in the same way: a total of cached values, the rank that follows from it, the split before a
 // joint latent.
 #pragma once
-#include "core/base/option_reader.h"
-#include "methods/parts.h"
+#include "methods/allocators/rank_options.h"
 
 namespace mla {
 
@@ -11,8 +10,9 @@ struct RankRequest {
   std::string owner, option;      // "svd", "rank", for errors
   std::optional<int64_t> rank;    // as given
   std::optional<int64_t> budget;  // as given
+  RankOptions ranks;              // how it is divided over layers
 };
-// Throws ConfigError when both are given.
+// Reads the options of methods/allocators/rank_options.h as well. Throws ConfigError when rank and budget are both given.
 RankRequest read_rank(OptionReader& read, const std::string& owner, const std::string& option);
 
 // Where a rank may lie and what it costs.
@@ -24,11 +24,14 @@ struct RankLimits {
   std::string beside_name = "rope keys";
 };
 struct ChosenRank {
-  int64_t rank = 0;
-  std::unique_ptr<Allocator> allocator;
+  int64_t rank = 0;    // mean over layers of each latent
+  std::string option;  // where it came from, for errors
+  bool cut = false;    // from a budget: a part that admits less gets what it admits
 };
 // Throws ConfigError naming the limit when the rank is too large or the budget too small.
 ChosenRank choose_rank(const RankRequest& request, const RankLimits& limits);
+// Sets recipe.allocator and adds to its options and label what is asked beside the uniform rank. Call it when they are set.
+void give_ranks(const RankRequest& request, const ChosenRank& chosen, Recipe& recipe);
 
 // How keys are split before a joint latent of position-free keys and values.
 struct SplitChoice {

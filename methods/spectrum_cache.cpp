@@ -18,7 +18,7 @@ NamedTensors flatten(const Spectrum& spectrum) {
     flat.emplace_back(prefix + "down", part.down);
     flat.emplace_back(prefix + "up", part.up);
     flat.emplace_back(prefix + "energies", part.energies);
-    flat.emplace_back(prefix + "compressed", at::tensor({int64_t{part.compressed}}, at::kLong));
+    flat.emplace_back(prefix + "compressed, hadamard", at::tensor({int64_t{part.compressed}, int64_t{part.hadamard}}, at::kLong));
   }
   return flat;
 }
@@ -29,8 +29,9 @@ Spectrum unflatten(const NamedTensors& flat) {
     const std::string prefix = std::to_string(i) + '.';
     const at::Tensor down = find_tensor(flat, prefix + "down");
     if (!down.defined()) return spectrum;
-    spectrum.parts.push_back({down, find_tensor(flat, prefix + "up"), find_tensor(flat, prefix + "energies"),
-                              find_tensor(flat, prefix + "compressed").item<int64_t>() != 0});
+    const at::Tensor flags = find_tensor(flat, prefix + "compressed, hadamard");
+    spectrum.parts.push_back({down, find_tensor(flat, prefix + "up"), find_tensor(flat, prefix + "energies"), flags[0].item<int64_t>() != 0,
+                              flags[1].item<int64_t>() != 0});
   }
 }
 

@@ -15,23 +15,23 @@ Recipe make_svd_recipe(OptionReader& read, const ModelConfig& model, const SvdFa
   if (form == "rebuilt") {
     const RankRequest request = read_rank(read, member.name, "rank");
     read.reject_unknown();
-    ChosenRank chosen = choose_rank(request, {.parts = 2, .full = width, .fallback = (width + 1) / 2});
+    const ChosenRank chosen = choose_rank(request, {.parts = 2, .full = width, .fallback = (width + 1) / 2});
     recipe.options["rank"] = chosen.rank;
     recipe.label = label + " r" + std::to_string(chosen.rank);
     recipe.splitter = make_rebuilt_keys();
-    recipe.allocator = std::move(chosen.allocator);
+    give_ranks(request, chosen, recipe);
     recipe.form = CacheForm::rebuilt;
     recipe.has_partial_rope_stage = false;
   } else {
     const RankRequest request = read_rank(read, member.name, "kv_lora_rank");
     SplitChoice split = read_split(read, member.name, model, request.budget);
     read.reject_unknown();
-    ChosenRank chosen = choose_rank(request, {.beside = split.rope_values, .full = split.free_keys + width, .fallback = 512});
+    const ChosenRank chosen = choose_rank(request, {.beside = split.rope_values, .full = split.free_keys + width, .fallback = 512});
     recipe.options.update(split.options);
     recipe.options["kv_lora_rank"] = chosen.rank;
     recipe.label = label + " latent " + split.label + " r" + std::to_string(chosen.rank);
     recipe.splitter = std::move(split.splitter);
-    recipe.allocator = std::move(chosen.allocator);
+    give_ranks(request, chosen, recipe);
     svd.parts = SvdParts::joint;
   }
   recipe.factorizer = make_weighted_svd(svd);
@@ -49,7 +49,7 @@ std::vector<OptionHelp> with_svd_options(std::vector<OptionHelp> own) {
       {"rope_dim", "16", "rotated dims per KV head"},
       {"cache_values", "none", kCacheValuesHelp}};
   own.insert(own.end(), shared.begin(), shared.end());
-  return own;
+  return with_rank_options(std::move(own));
 }
 
 }  // namespace mla

@@ -69,7 +69,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   if (fold_scale) recipe.options["fold_scale"] = true;
   recipe.splitter = make_rorope({.freqfold = fold.value_or(collapse), .collapse = collapse}, model.head_dim);
   recipe.factorizer = make_balanced_pca({.balance = balance, .recalibrate = recalibrate});
-  apply_rank_options(ranks, rank, "--kv-lora-rank", recipe);
+  apply_rank_options(ranks, rank, "--kv-lora-rank", recipe, total.has_value());
   recipe.q_lora_rank = q_rank;
   recipe.latent_norm = norms.at(norm);
   recipe.fold_scale = fold_scale;

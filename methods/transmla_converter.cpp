@@ -12,13 +12,13 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const RankRequest request = read_rank(read, "transmla_converter", "latent_dim");
   read.reject_unknown();
   const int64_t width = model.num_kv_heads * model.head_dim;
-  ChosenRank chosen = choose_rank(request, {.parts = 2, .full = width, .fallback = width});
+  const ChosenRank chosen = choose_rank(request, {.parts = 2, .full = width, .fallback = width});
   Recipe recipe;
   recipe.options = {{"latent_dim", chosen.rank}};
   recipe.label = "transmla_converter w" + std::to_string(chosen.rank);
   recipe.splitter = make_rebuilt_keys();
   recipe.factorizer = make_weighted_svd({.metric = SvdMetric::weights});
-  recipe.allocator = std::move(chosen.allocator);
+  give_ranks(request, chosen, recipe);
   recipe.form = CacheForm::rebuilt;
   recipe.has_partial_rope_stage = false;
   return recipe;
@@ -28,8 +28,8 @@ Recipe make(const Json& options, const ModelConfig& model) {
 
 const RecipeEntry transmla_converter{"transmla_converter", "SVD of each weight, keys rebuilt and then rotated; see `mlaforge compare`",
                                      "transmla-converter (README)",
-                                     {{"latent_dim", "the KV width", "rank of keys and of values, each"}, {"cache_values", "none", kCacheValuesHelp}},
-                                     {"SVD of the weights", "uniform ranks"},
+                                     with_rank_options({{"latent_dim", "the KV width", "rank of keys and of values, each"}, {"cache_values", "none", kCacheValuesHelp}}),
+                                     {"SVD of the weights", "ranks"},
                                      {"mlaforge"},
                                      make};
 

@@ -20,6 +20,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const std::string pairs = read.choice("rope_pairs", "interleaved", {"interleaved", "half"});
   read.reject_unknown();
   if (energy && (request.rank || request.budget)) fail<ConfigError>("x_ecomla", "wanted one of --kv-energy-ratio, --kv-lora-rank and --cache-values, got more");
+  if (energy && request.ranks.allocator != "uniform") fail<ConfigError>("x_ecomla", "wanted --kv-energy-ratio without --allocator, got ", request.ranks.allocator);
   if (energy && *energy > 1) fail<ConfigError>("x_ecomla", "wanted --kv-energy-ratio in (0, 1], got ", *energy);
   if (q_rank && *q_rank > q_full) fail<ConfigError>("x_ecomla", "wanted --q-lora-rank of at most ", q_full, ", got ", *q_rank);
   Recipe recipe;
@@ -32,10 +33,10 @@ Recipe make(const Json& options, const ModelConfig& model) {
     recipe.options["kv_energy_ratio"] = *energy;
     recipe.label += " e" + Json(*energy).dump();
   } else {
-    ChosenRank chosen = choose_rank(request, {.beside = rope_dim, .full = full, .fallback = 512});
-    recipe.allocator = std::move(chosen.allocator);
+    const ChosenRank chosen = choose_rank(request, {.beside = rope_dim, .full = full, .fallback = 512});
     recipe.options["kv_lora_rank"] = chosen.rank;
     recipe.label += " r" + std::to_string(chosen.rank);
+    give_ranks(request, chosen, recipe);
   }
   if (q_rank) recipe.label += " rq" + std::to_string(*q_rank);
   recipe.q_lora_rank = q_rank;
@@ -47,14 +48,14 @@ Recipe make(const Json& options, const ModelConfig& model) {
 
 const RecipeEntry x_ecomla{"x_ecomla", "joint SVD of the weights with the mean of the KV heads' last key rows as rope key; meant to be distilled",
                            "arXiv 2503.11132",
-                           {{"kv_lora_rank", "512", "rank of the latent"},
+                           with_rank_options({{"kv_lora_rank", "512", "rank of the latent"},
                             {"kv_energy_ratio", "none", "rank per layer instead: directions within this share of the energy, a multiple of 8"},
                             {"q_lora_rank", "none", "rank of the queries, by SVD of their weights"},
                             {"qk_rope_head_dim", "32", "dims of the shared rope key"},
                             {"qk_nope_head_dim", "the rest of head_dim", "first dims of each head that stay, without RoPE"},
                             {"rope_pairs", "interleaved", "how the last dims are rotated: interleaved as released, half as the original's layout"},
-                            {"cache_values", "none", kCacheValuesHelp}},
-                           {"mean rope key", "joint SVD of the weights", "uniform ranks or energy ratio"},
+                            {"cache_values", "none", kCacheValuesHelp}}),
+                           {"mean rope key", "joint SVD of the weights", "ranks or energy ratio"},
                            {"mlaforge"},
                            make};
 

@@ -7,8 +7,8 @@
 
 #include "core/base/error.h"
 #include "core/model/rope.h"
-#include "methods/allocators/at_most.h"
 #include "methods/allocators/energy_count.h"
+#include "methods/allocators/uniform.h"
 #include "methods/factorizers/hadamard.h"
 #include "methods/factorizers/score_svd.h"
 #include "methods/factorizers/weighted_svd.h"
@@ -251,6 +251,6 @@ TEST_CASE("X-EcoMLA's dynamic rank counts directions within the energy and round
   CHECK(make_energy_count(0.9, 4)->allocate({spectrum}, {})[0] == LayerRanks{4});
   CHECK(make_energy_count(0.1, 1)->allocate({spectrum}, {})[0] == LayerRanks{1});
   CHECK(make_energy_count(1.0, 8)->allocate({spectrum}, {})[0] == LayerRanks{6});  // no more than there are
-  CHECK(make_at_most(4)->allocate({spectrum}, {})[0] == LayerRanks{4});
-  CHECK(make_at_most(9)->allocate({spectrum}, {})[0] == LayerRanks{6});
+  CHECK(make_uniform(4, "--cache-values", true)->allocate({spectrum}, {})[0] == LayerRanks{4});
+  CHECK(make_uniform(9, "--cache-values", true)->allocate({spectrum}, {})[0] == LayerRanks{6});
 }
