@@ -39,10 +39,11 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
     if (text.warning) warnings_.push_back(*text.warning);
     SampleOptions options = flags.samples;
     options.rows.rule = text.rule;
+    if (!flags.samples_given && recipe.calibration_samples) options.samples = *recipe.calibration_samples;
     if (holds_out) options.held_out = std::max(kLeastHeldOut, options.samples / 4);
     samples_ = sample_text(text.path, tokenizer, options);
     input_ = InputHash{"calibration", flags.dataset, samples_.source_sha256};
-    config_ = {{"dataset", text.name}, {"nsamples", flags.samples.samples}, {"max_seqlen", flags.samples.max_seqlen},
+    config_ = {{"dataset", text.name}, {"nsamples", options.samples}, {"max_seqlen", flags.samples.max_seqlen},
                {"batch_size", flags.samples.batch_size}, {"seed", flags.samples.seed}, {"tokens", samples_.tokens()}};
     if (!flags.samples.rows.field.empty()) config_["field"] = flags.samples.rows.field;
   }

@@ -27,9 +27,7 @@ void convert_model(const ConvertFlags& flags) {
   const Resolved resolved = resolve_recipe(flags.method, std::move(asked), model, calibrator, nullptr);
   const Recipe& recipe = resolved.recipe;
   const Conversion conversion = convert(model.decoder, recipe, calibrator.callback(), calibrator.samples());
-  status("Writing", flags.out);
-  save_decoder(conversion.converted, model.tokenizer->to_tokenizer_json().dump(),
-               describe_conversion(model, flags.method.method, recipe, calibrator, conversion, resolved.search), flags.out);
+  write_conversion(model, flags.method.method, resolved, calibrator, conversion, flags.out);
   std::cout << flags.out << ": " << recipe.label << ", " << conversion.converted.cache_values_per_token_per_layer() << " of "
             << model.decoder.cache_values_per_token_per_layer() << " cache values per token and layer, "
             << conversion.converted.parameters() << " parameters\n";

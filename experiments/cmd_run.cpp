@@ -64,6 +64,7 @@ void add_run_command(CLI::App& app) {
   add_corpus_flags(*command, flags->request.corpus);
   command->add_option("--store", flags->request.store, "Run database, made when it is not there [runs.db]");
   command->add_flag("--skip-done", flags->request.skip_done, "Do nothing when the store holds this very run");
+  command->add_option("--out", flags->request.out, "Also write the converted model to this new folder, as `convert` does");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 256 \\\n"

@@ -62,6 +62,7 @@ void check_request(const RunRequest& request) {
   find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root);
   if (!request.calibration.dataset.empty()) find_text(request.calibration.dataset, TextRole::calibration, request.model.data_root);
   require_writable_store(request.store);
+  if (!request.out.empty()) require_new_directory(request.out);
 }
 
 Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
@@ -85,6 +86,13 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
           {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
   if (!search.is_null()) described["search"] = search;
   return described;
+}
+
+void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const std::string& out) {
+  status("Writing", out);
+  save_decoder(conversion.converted, original.tokenizer->to_tokenizer_json().dump(),
+               describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search), out);
 }
 
 RunOutcome run_pipeline(const RunRequest& request) {
@@ -131,6 +139,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
     if (conversion.healing_tokens > 0) add_stage_time(record.times, {"heal", conversion.healing_seconds, conversion.healing_cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
+    if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);
     const std::vector<StageScore> scores = score(model, conversion, windows, sink);
     for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(record, scores, model.decoder.config.vocab_size);

@@ -19,6 +19,7 @@ struct RunRequest {
   CorpusFlags corpus;
   std::string store = "runs.db";
   bool skip_done = false;
+  std::string out;  // folder for the converted model; empty: it is not kept
 };
 
 // Refuses what can be refused before a model is read. Throws UsageError, ConfigError, CheckpointError, StoreError.
@@ -74,6 +75,11 @@ std::string model_key_of(const LoadedModel& model);
 // What is stored beside weights: enough to say what a converted folder is.
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
                          const Calibrator& calibrator, const Conversion& conversion, const Json& search);
+
+// Writes the converted model with its description. Throws as save_decoder does.
+struct Resolved;
+void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const std::string& out);
 
 struct RunOutcome {
   int64_t run_id = 0;
