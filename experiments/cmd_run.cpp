@@ -70,6 +70,9 @@ void add_run_command(CLI::App& app) {
                "      --cal-dataset debian-faq --cal-nsamples 32 --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 128 --balance-kv-ratio none \\\n"
                "      --calibration-ids ids.json --corpus wikitext2-tok --window 512 --format json\n"
+               "  mlaforge run --model model.gguf --method transmla --freqfold auto --select-on test --cache-values 192 \\\n"
+               "      --calibration-ids ids.json --corpus wikitext2-tok --window 512\n"
+               "  mlaforge run --model model.gguf --method mha2mla --rope-dim 32 --qk-norms ranks.json --corpus text.txt\n"
                "  mlaforge run --model model.gguf --method mha2mla --rope-selection high --rope-dim 32 --svd none --corpus text.txt\n");
   command->callback([flags] { run(*flags); });
 }

@@ -31,6 +31,8 @@ struct CalibrationFlags {
   std::string ids, dataset;  // --calibration-ids wins; exactly one is wanted
   SampleOptions samples;
   bool no_cache = false;
+  std::string select_on = "calibration";  // what a search scores on: windows held out of the calibration, or the test windows
+  std::string qk_norms, save_qk_norms;    // files of 2-norm ranks
 };
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags);
 // For a recipe that needs statistics: UsageError when none or both sources are given.
