@@ -16,7 +16,7 @@ constexpr int64_t kLeastHeldOut = 8;  // samples that a search scores on, else a
 Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
                        const Recipe& recipe, const ModelConfig& model)
     : model_key_(std::move(model_key)), use_cache_(!flags.no_cache), selects_on_test_(flags.select_on == "test"),
-      per_query_head_(recipe.options.value("gqa2mha2mla", false)), save_qk_norms_(flags.save_qk_norms) {
+      per_query_head_(recipe.options.is_object() && recipe.options.value("gqa2mha2mla", false)), save_qk_norms_(flags.save_qk_norms) {
   StatKinds needs = recipe.needs();
   if (!needs.pair_norms && !(flags.qk_norms.empty() && flags.save_qk_norms.empty()))
     fail<UsageError>("calibration", "wanted neither --qk-norms nor --save-qk-norms: ", recipe.label, " reads no norms of rotary pairs");

@@ -97,9 +97,9 @@ TEST_CASE("moments and pair norms equal a plain fp64 computation", "[calibration
 TEST_CASE("padding takes no part in the statistics", "[calibration]") {
   const Decoder model = tiny_decoder();
   const at::Tensor ids = tiny_ids(2, 12, model.config.vocab_size);
-  const CalibrationSamples whole{{{ids, at::ones({2, 12}, at::kBool)}}, "", "whole"};
+  const CalibrationSamples whole{.batches = {{ids, at::ones({2, 12}, at::kBool)}}, .key = "whole"};
   const at::Tensor more = at::cat({ids, at::zeros({2, 5}, at::kLong)}, 1), mask = at::cat({at::ones({2, 12}, at::kBool), at::zeros({2, 5}, at::kBool)}, 1);
-  const CalibrationSamples padded{{{more, mask}}, "", "padded"};
+  const CalibrationSamples padded{.batches = {{more, mask}}, .key = "padded"};
   const CalibrationStats a = collect_stats(model, whole, kAll), b = collect_stats(model, padded, kAll);
   for (std::size_t layer = 0; layer < a.size(); ++layer) {
     CHECK(a[layer].input.tokens == b[layer].input.tokens);
