@@ -157,3 +157,14 @@ TEST_CASE("TransMLA names the limit that an option breaks", "[methods][transmla]
   refused({{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"use_qkv_norm", "yes"}}, "as_shipped");
   refused({{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"recalibrate", "no"}}, "true or false");
 }
+
+TEST_CASE("the stage that a search scores is the one that conversion makes", "[methods][transmla][search]") {
+  const Decoder original = tiny_decoder();
+  const CalibrationSamples samples = tiny_samples(2, 3, 16, original.config.vocab_size);
+  const Decoder stage = partial_rope_model(original, made(kOptions, original.config), stats_from(samples));
+  const Conversion conversion = convert(original, made(kOptions, original.config), stats_from(samples));
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    CHECK(at::equal(latent_of(stage, layer).q, latent_of(*conversion.partial_rope, layer).q));
+    CHECK(at::equal(latent_of(stage, layer).k_rope, latent_of(*conversion.partial_rope, layer).k_rope));
+  }
+}
