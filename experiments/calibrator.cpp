@@ -1,42 +1,101 @@
+#include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
 #include "experiments/pipeline.h"
+#include "methods/splitters/pair_ranks.h"
 
 namespace mla {
-Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
-                       std::string model_key, const Recipe& recipe)
-    : model_key_(std::move(model_key)), use_cache_(!flags.no_cache) {
-  if (!recipe.needs().any() && recipe.healers.empty()) return;
+namespace {
+
+constexpr int64_t kLeastHeldOut = 8;  // samples that a search scores on, else a quarter as many as calibrate
+
+}  // namespace
+
+Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
+                       const Recipe& recipe, const ModelConfig& model)
+    : model_key_(std::move(model_key)), use_cache_(!flags.no_cache), selects_on_test_(flags.select_on == "test"),
+      per_query_head_(recipe.options.is_object() && recipe.options.value("gqa2mha2mla", false)), save_qk_norms_(flags.save_qk_norms) {
+  StatKinds needs = recipe.needs();
+  if (!needs.pair_norms && !(flags.qk_norms.empty() && flags.save_qk_norms.empty()))
+    fail<UsageError>("calibration", "wanted neither --qk-norms nor --save-qk-norms: ", recipe.label, " reads no norms of rotary pairs");
+  if (!flags.qk_norms.empty()) {
+    needs.pair_norms = false;
+    qk_norms_ = pair_norms_of_ranks(read_json_file(flags.qk_norms), model, per_query_head_, flags.qk_norms);
+    qk_norms_input_ = InputHash{"qk_norms", flags.qk_norms, sha256_of_file(flags.qk_norms)};
+  }
+  if (!needs.any() && recipe.healers.empty()) return;
   require_calibration(flags, recipe.label);
   const StageTimer timer(times_, "sample");
+  const bool holds_out = recipe.search && !selects_on_test_;
   if (!flags.ids.empty()) {
     samples_ = samples_from_ids(flags.ids, tokenizer.vocab_size());
+    if (holds_out) search_samples_ = hold_out_last_quarter(samples_);
     input_ = InputHash{"calibration", flags.ids, samples_.source_sha256};
     config_ = {{"ids", samples_.key}, {"tokens", samples_.tokens()}};
   } else {
     const Text text = find_text(flags.dataset, TextRole::calibration, data_root);
     if (text.warning) warnings_.push_back(*text.warning);
-    samples_ = sample_text(text.path, tokenizer, flags.samples);
+    SampleOptions options = flags.samples;
+    options.rows.rule = text.rule;
+    if (!flags.samples_given && recipe.calibration_samples) options.samples = *recipe.calibration_samples;
+    if (holds_out) options.held_out = std::max(kLeastHeldOut, options.samples / 4);
+    samples_ = sample_text(text.path, tokenizer, options);
     input_ = InputHash{"calibration", flags.dataset, samples_.source_sha256};
-    config_ = {{"dataset", text.name}, {"nsamples", flags.samples.samples}, {"max_seqlen", flags.samples.max_seqlen},
+    config_ = {{"dataset", text.name}, {"nsamples", options.samples}, {"max_seqlen", flags.samples.max_seqlen},
                {"batch_size", flags.samples.batch_size}, {"seed", flags.samples.seed}, {"tokens", samples_.tokens()}};
+    if (!flags.samples.rows.field.empty()) config_["field"] = flags.samples.rows.field;
   }
 }
 
-CalibrationStats Calibrator::collect(const Decoder& model, const StatKinds& kinds, const std::string& state) {
+CalibrationStats Calibrator::measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples) {
   const StageTimer timer(times_, state == "original" ? "calibrate" : "recalibrate");
-  const auto run = [&] { return collect_stats(model, samples_, kinds); };
+  const auto run = [&] { return collect_stats(model, samples, kinds); };
   if (!use_cache_) return run();
   bool hit = false;
-  CalibrationStats stats = cached_stats("statistics 2\n" + model_key_ + '\n' + samples_.key + '\n' + state + names_of(kinds), run, &hit);
-  if (hit) status("Calibrated", "statistics of " + std::to_string(samples_.tokens()) + " tokens found in the cache");
+  CalibrationStats stats = cached_stats("statistics 2\n" + model_key_ + '\n' + samples.key + '\n' + state + names_of(kinds), run, &hit);
+  if (hit) status("Calibrated", "statistics of " + std::to_string(samples.tokens()) + " tokens found in the cache");
   return stats;
 }
 
+CalibrationStats Calibrator::collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples) {
+  const bool pairs = kinds.pair_norms;
+  if (!qk_norms_.empty()) kinds.pair_norms = false;
+  CalibrationStats stats = kinds.any() ? measure(model, kinds, state, samples) : CalibrationStats(model.layers.size());
+  if (pairs && !qk_norms_.empty())
+    for (std::size_t layer = 0; layer < stats.size(); ++layer) stats[layer].pairs = qk_norms_[layer];
+  return stats;
+}
+
+CalibrationStats Calibrator::collect(const Decoder& model, const StatKinds& kinds, const std::string& state) {
+  CalibrationStats stats = collect_from(model, kinds, state, samples_);
+  if (kinds.pair_norms && !save_qk_norms_.empty()) write_file_atomically(save_qk_norms_, pair_ranks(stats, per_query_head_).dump() + '\n');
+  return stats;
+}
+
+CalibrationStats Calibrator::collect_for_search(const Decoder& model, const StatKinds& kinds, const std::string& state) {
+  return collect_from(model, kinds, state, search_samples_ ? *search_samples_ : samples_);
+}
+
 ConversionSource Calibrator::callback() {
-  const std::string key = use_cache_ ? model_key_ + '\n' + samples_.key : "";
+  std::string key = use_cache_ ? model_key_ + '\n' + samples_.key : "";
+  if (!key.empty() && qk_norms_input_) key += '\n' + qk_norms_input_->sha256;
   return {[this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, key};
 }
+
+Windows Calibrator::held_out() const {
+  const CalibrationSamples& from = search_samples_ ? *search_samples_ : samples_;
+  if (!from.held_out.defined()) fail<ConfigError>("calibration", "wanted held-out windows, got samples without any");
+  Windows windows;
+  windows.ids = from.held_out;
+  windows.protocol = "held-out/" + std::to_string(windows.ids.size(1));
+  windows.corpus = "held-out";
+  windows.sha256 = from.source_sha256;
+  windows.text_tokens = windows.ids.numel();
+  return windows;
+}
+
+std::vector<StageTime> Calibrator::take_times() { return std::exchange(times_, {}); }
 
 }  // namespace mla

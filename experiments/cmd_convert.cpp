@@ -5,6 +5,7 @@
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
 #include "experiments/pipeline.h"
+#include "experiments/searcher.h"
 
 namespace mla {
 namespace {
@@ -20,13 +21,13 @@ void convert_model(const ConvertFlags& flags) {
   require_new_directory(flags.out);
   const Json options = method_options(flags.method);
   const LoadedModel model = load_model(flags.model);
-  const Recipe recipe = find_recipe(flags.method.method).make(options, model.decoder.config);
-  Calibrator calibrator(flags.calibration, flags.model.data_root, *model.tokenizer, model_key_of(model), recipe);
+  Recipe asked = find_recipe(flags.method.method).make(options, model.decoder.config);
+  Calibrator calibrator(flags.calibration, flags.model.data_root, *model.tokenizer, model_key_of(model), asked, model.decoder.config);
   for (const std::string& warning : calibrator.warnings()) warn(warning);
+  const Resolved resolved = resolve_recipe(flags.method, std::move(asked), model, calibrator, nullptr);
+  const Recipe& recipe = resolved.recipe;
   const Conversion conversion = convert(model.decoder, recipe, calibrator.callback(), calibrator.samples());
-  status("Writing", flags.out);
-  save_decoder(conversion.converted, model.tokenizer->to_tokenizer_json().dump(),
-               describe_conversion(model, flags.method.method, recipe, calibrator, conversion), flags.out);
+  write_conversion(model, flags.method.method, resolved, calibrator, conversion, flags.out);
   std::cout << flags.out << ": " << recipe.label << ", " << conversion.converted.cache_values_per_token_per_layer() << " of "
             << model.decoder.cache_values_per_token_per_layer() << " cache values per token and layer, "
             << conversion.converted.parameters() << " parameters\n";
@@ -44,6 +45,9 @@ void add_convert_command(CLI::App& app) {
   add_examples(*command,
                "  mlaforge convert --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 256 \\\n"
                "      --cal-dataset debian-faq --cal-nsamples 32 --out converted\n"
+               "  mlaforge convert --model model.gguf --method transmla --freqfold auto --cache-values 192 --cal-dataset rows.jsonl --cal-field text \\\n"
+               "      --out converted\n"
+               "  mlaforge convert --model model.gguf --method mha2mla --rope-dim 32 --cal-dataset debian-faq --save-qk-norms ranks.json --out partial\n"
                "  mlaforge convert --model model.gguf --method mha2mla --rope-selection high --rope-dim 32 --svd none --out partial\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --window 512\n");
   command->callback([flags] { convert_model(*flags); });

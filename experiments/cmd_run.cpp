@@ -64,12 +64,16 @@ void add_run_command(CLI::App& app) {
   add_corpus_flags(*command, flags->request.corpus);
   command->add_option("--store", flags->request.store, "Run database, made when it is not there [runs.db]");
   command->add_flag("--skip-done", flags->request.skip_done, "Do nothing when the store holds this very run");
+  command->add_option("--out", flags->request.out, "Also write the converted model to this new folder, as `convert` does");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 256 \\\n"
                "      --cal-dataset debian-faq --cal-nsamples 32 --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 128 --balance-kv-ratio none \\\n"
                "      --calibration-ids ids.json --corpus wikitext2-tok --window 512 --format json\n"
+               "  mlaforge run --model model.gguf --method transmla --freqfold auto --select-on test --cache-values 192 \\\n"
+               "      --calibration-ids ids.json --corpus wikitext2-tok --window 512\n"
+               "  mlaforge run --model model.gguf --method mha2mla --rope-dim 32 --qk-norms ranks.json --corpus text.txt\n"
                "  mlaforge run --model model.gguf --method mha2mla --rope-selection high --rope-dim 32 --svd none --corpus text.txt\n");
   command->callback([flags] { run(*flags); });
 }

@@ -2,6 +2,8 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 
+#include <malloc.h>
+
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -134,6 +136,11 @@ int run_mapped(int argc, char** argv) {
 }  // namespace mla
 
 int main(int argc, char** argv) {
+  // Tensors of one layer come and go thousands of times. Mapped afresh, each costs a page fault per 4 KiB, which on some machines is
+  // most of a run; kept in the heap, they cost nothing.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
   const c10::InferenceMode no_autograd;
   mla::install_interrupt_handler();
   return mla::run_mapped(argc, argv);

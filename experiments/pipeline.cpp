@@ -8,6 +8,7 @@
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
 #include "experiments/recording.h"
+#include "experiments/searcher.h"
 
 namespace mla {
 namespace {
@@ -28,15 +29,17 @@ std::vector<StageScore> score(const LoadedModel& model, const Conversion& conver
 }
 
 RunRecord make_record(const RunRequest& request, const LoadedModel& model, const Recipe& recipe, const Calibrator& calibrator,
-                      const Windows& windows) {
+                      const Windows& windows, const Json& search) {
   RunRecord record = new_record(model, program_arguments());
   record.method = request.method.method;
   record.corpus = windows.corpus;
   record.protocol = windows.protocol;
   record.config = {{"command", "run"}, {"method", request.method.method}, {"label", recipe.label}, {"options", recipe.options},
                    {"calibration", calibrator.config()}, {"limit", request.corpus.limit}};
+  if (!search.is_null()) record.config["search"] = search;
   record.inputs.push_back({"corpus", request.corpus.corpus, windows.sha256});
   if (calibrator.input()) record.inputs.push_back(*calibrator.input());
+  if (calibrator.qk_norms_input()) record.inputs.push_back(*calibrator.qk_norms_input());
   record.stage_versions = kStageVersions;
   if (calibrator.input() && request.calibration.ids.empty()) record.seed = static_cast<int64_t>(request.calibration.samples.seed);
   record.ad_hoc_limit = request.corpus.limit > 0;
@@ -59,6 +62,7 @@ void check_request(const RunRequest& request) {
   find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root);
   if (!request.calibration.dataset.empty()) find_text(request.calibration.dataset, TextRole::calibration, request.model.data_root);
   require_writable_store(request.store);
+  if (!request.out.empty()) require_new_directory(request.out);
 }
 
 Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, const Tokenizer& tokenizer,
@@ -72,14 +76,23 @@ Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, c
 }
 
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
-                         const Calibrator& calibrator, const Conversion& conversion) {
+                         const Calibrator& calibrator, const Conversion& conversion, const Json& search) {
   const std::string source = model_inputs(original)[0].sha256;
-  return {{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
+  Json described{{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
           {"calibration_sha256", calibrator.input() ? Json(calibrator.input()->sha256) : Json()},
           {"healing_tokens", conversion.healing_tokens}, {"healing_seconds", conversion.healing_seconds},
           {"source_model", original.name}, {"source_sha256", source}, {"dtype", original.dtype}, {"ranks", conversion.ranks},
           {"kv_values_original", rounded(original.decoder.cache_values_per_token_per_layer())},
           {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
+  if (!search.is_null()) described["search"] = search;
+  return described;
+}
+
+void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const std::string& out) {
+  status("Writing", out);
+  save_decoder(conversion.converted, original.tokenizer->to_tokenizer_json().dump(),
+               describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search), out);
 }
 
 RunOutcome run_pipeline(const RunRequest& request) {
@@ -91,10 +104,15 @@ RunOutcome run_pipeline(const RunRequest& request) {
   const Windows windows = corpus_windows(request.corpus, request.model.data_root, *model.tokenizer, warnings);
   loading.reset();
 
-  const Recipe recipe = find_recipe(request.method.method).make(method_options(request.method), model.decoder.config);
-  Calibrator calibrator(request.calibration, request.model.data_root, *model.tokenizer, model_key_of(model), recipe);
+  Recipe asked = find_recipe(request.method.method).make(method_options(request.method), model.decoder.config);
+  Calibrator calibrator(request.calibration, request.model.data_root, *model.tokenizer, model_key_of(model), asked, model.decoder.config);
+  const Resolved resolved = resolve_recipe(request.method, std::move(asked), model, calibrator, &windows);
+  const Recipe& recipe = resolved.recipe;
+  warnings.insert(warnings.end(), resolved.warnings.begin(), resolved.warnings.end());
+  for (const StageTime& time : calibrator.take_times()) add_stage_time(times, time);
+  for (const StageTime& time : resolved.times) add_stage_time(times, time);
   RunOutcome outcome;
-  outcome.record = make_record(request, model, recipe, calibrator, windows);
+  outcome.record = make_record(request, model, recipe, calibrator, windows, resolved.search);
   outcome.record.warnings.insert(outcome.record.warnings.end(), warnings.begin(), warnings.end());
 
   Store store = Store::open(request.store);
@@ -121,6 +139,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
     if (conversion.healing_tokens > 0) add_stage_time(record.times, {"heal", conversion.healing_seconds, conversion.healing_cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
+    if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);
     const std::vector<StageScore> scores = score(model, conversion, windows, sink);
     for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(record, scores, model.decoder.config.vocab_size);

@@ -19,6 +19,7 @@ struct RunRequest {
   CorpusFlags corpus;
   std::string store = "runs.db";
   bool skip_done = false;
+  std::string out;  // folder for the converted model; empty: it is not kept
 };
 
 // Refuses what can be refused before a model is read. Throws UsageError, ConfigError, CheckpointError, StoreError.
@@ -27,22 +28,37 @@ void check_request(const RunRequest& request);
 // Statistics as conversion asks for them, from the cache where it holds them. A recipe that needs none gets no samples.
 class Calibrator {
  public:
-  // `model_key` names checkpoint, dtype, device and threads. Throws as sample_text and samples_from_ids do.
+  // `model_key` names checkpoint, dtype, device and threads. Throws as sample_text, samples_from_ids and pair_norms_of_ranks do.
   Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
-             const Recipe& recipe);
+             const Recipe& recipe, const ModelConfig& model);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   ConversionSource callback();  // decompositions are cached where statistics are
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
+  // For a search: statistics of samples that the held-out windows are no part of.
+  CalibrationStats collect_for_search(const Decoder& model, const StatKinds& kinds, const std::string& state);
+  const CalibrationSamples* search_samples() const { return search_samples_ ? &*search_samples_ : samples(); }
+  Windows held_out() const;
+  bool selects_on_test() const { return selects_on_test_; }
+
   Json config() const { return config_; }                              // of the samples, null when none are needed
   const std::optional<InputHash>& input() const { return input_; }     // the text or the id file
+  const std::optional<InputHash>& qk_norms_input() const { return qk_norms_input_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
   const std::vector<StageTime>& times() const { return times_; }
+  std::vector<StageTime> take_times();  // and begins anew
 
  private:
+  CalibrationStats measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples);
+  CalibrationStats collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples);
+
   CalibrationSamples samples_;
+  std::optional<CalibrationSamples> search_samples_;  // where they are not samples_
   std::string model_key_;
-  bool use_cache_ = true;
+  bool use_cache_ = true, selects_on_test_ = false, per_query_head_ = false;
+  std::string save_qk_norms_;
+  std::vector<PairNorms> qk_norms_;  // read in place of measured ones
+  std::optional<InputHash> qk_norms_input_;
   Json config_;
   std::optional<InputHash> input_;
   std::vector<std::string> warnings_;
@@ -58,7 +74,12 @@ std::string model_key_of(const LoadedModel& model);
 
 // What is stored beside weights: enough to say what a converted folder is.
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
-                         const Calibrator& calibrator, const Conversion& conversion);
+                         const Calibrator& calibrator, const Conversion& conversion, const Json& search);
+
+// Writes the converted model with its description. Throws as save_decoder does.
+struct Resolved;
+void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const std::string& out);
 
 struct RunOutcome {
   int64_t run_id = 0;

@@ -68,12 +68,18 @@ Json method_options(const MethodFlags& flags) {
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   const std::string group = "Calibration";
   command.add_option("--calibration-ids", flags.ids, "JSON file with the token ids of the samples")->group(group);
-  command.add_option("--cal-dataset", flags.dataset, "Text to draw samples from: a file, or one of the named texts")->group(group);
-  command.add_option("--cal-nsamples", flags.samples.samples, "Samples to draw [128]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--cal-dataset", flags.dataset, "Samples from a file (text, .json, .jsonl) or a named text: wikitext2, ptb, c4, alpaca, wikitext2-tok, debian-faq, debian-policy")->group(group);
+  command.add_option("--cal-field", flags.samples.rows.field, "Field of JSON rows that holds the text [text]")->group(group);
+  command.add_option_function<int64_t>("--cal-nsamples", [&flags](int64_t count) { flags.samples.samples = count, flags.samples_given = true; },
+                                       "Samples to draw [128, or the method's own number]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--seed", flags.samples.seed, "Seed of the draw [42]")->group(group);
   command.add_flag("--no-stats-cache", flags.no_cache, "Measure statistics and make decompositions even where the cache holds them")->group(group);
+  command.add_option("--select-on", flags.select_on, "Where options given as auto are tried: calibration (held-out windows) or test [calibration]")
+      ->check(CLI::IsMember({"calibration", "test"}))->group(group);
+  command.add_option("--qk-norms", flags.qk_norms, "JSON file of 2-norm ranks, in place of measured norms of rotary pairs")->check(CLI::ExistingFile)->group(group);
+  command.add_option("--save-qk-norms", flags.save_qk_norms, "Write the 2-norm ranks to this file")->group(group);
 }
 
 void require_calibration(const CalibrationFlags& flags, const std::string& method) {

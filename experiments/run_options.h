@@ -30,7 +30,10 @@ Json method_options(const MethodFlags& flags);
 struct CalibrationFlags {
   std::string ids, dataset;  // --calibration-ids wins; exactly one is wanted
   SampleOptions samples;
+  bool samples_given = false;  // --cal-nsamples; else the recipe may name its own number
   bool no_cache = false;
+  std::string select_on = "calibration";  // what a search scores on: windows held out of the calibration, or the test windows
+  std::string qk_norms, save_qk_norms;    // files of 2-norm ranks
 };
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags);
 // For a recipe that needs statistics: UsageError when none or both sources are given.

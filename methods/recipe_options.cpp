@@ -1,6 +1,7 @@
 #include "methods/recipe_options.h"
 
 #include <map>
+#include <numeric>
 
 #include "core/base/error.h"
 #include "methods/splitters/pair_selection.h"
@@ -50,7 +51,7 @@ int64_t default_rope_dim(int64_t fallback, int64_t heads, const std::optional<in
 
 SplitChoice read_rorope(OptionReader& read, const std::string& owner, const ModelConfig& model, const std::optional<int64_t>& budget) {
   const int64_t h = model.head_dim;
-  const int64_t rope_dim = read.optional_positive("qk_mqa_dim").value_or(default_rope_dim(std::min<int64_t>(64, h), 1, budget));
+  const int64_t rope_dim = read.optional_positive("qk_mqa_dim").value_or(default_rope_dim(std::gcd<int64_t>(64, h), 1, budget));
   if (rope_dim > h || h % rope_dim != 0 || rope_dim % 2 != 0)
     fail<ConfigError>(owner, "wanted --qk-mqa-dim even and a divisor of head_dim = ", h, ", got ", rope_dim);
   const int64_t collapse = h / rope_dim, twice = h / 2 % (2 * collapse) == 0 ? 2 * collapse : collapse;

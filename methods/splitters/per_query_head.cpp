@@ -18,7 +18,7 @@ class PerQueryHead : public Splitter {
     wide.k = repeated(layer.k);
     wide.kv_heads = layer.heads;
     LayerStats wide_stats = stats;
-    if (stats.pairs.key.defined()) wide_stats.pairs.key = stats.pairs.key.repeat_interleave(share, 0);
+    if (stats.pairs.key.defined() && stats.pairs.key.size(0) == layer.kv_heads) wide_stats.pairs.key = stats.pairs.key.repeat_interleave(share, 0);
     SplitLayer split = inner_->split(wide, wide_stats);
     split.value_share = share;
     const at::Tensor copies = repeated(at::eye(layer.kv_heads * layer.head_dim, at::kDouble));

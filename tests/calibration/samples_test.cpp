@@ -97,9 +97,9 @@ TEST_CASE("moments and pair norms equal a plain fp64 computation", "[calibration
 TEST_CASE("padding takes no part in the statistics", "[calibration]") {
   const Decoder model = tiny_decoder();
   const at::Tensor ids = tiny_ids(2, 12, model.config.vocab_size);
-  const CalibrationSamples whole{{{ids, at::ones({2, 12}, at::kBool)}}, "", "whole"};
+  const CalibrationSamples whole{.batches = {{ids, at::ones({2, 12}, at::kBool)}}, .key = "whole"};
   const at::Tensor more = at::cat({ids, at::zeros({2, 5}, at::kLong)}, 1), mask = at::cat({at::ones({2, 12}, at::kBool), at::zeros({2, 5}, at::kBool)}, 1);
-  const CalibrationSamples padded{{{more, mask}}, "", "padded"};
+  const CalibrationSamples padded{.batches = {{more, mask}}, .key = "padded"};
   const CalibrationStats a = collect_stats(model, whole, kAll), b = collect_stats(model, padded, kAll);
   for (std::size_t layer = 0; layer < a.size(); ++layer) {
     CHECK(a[layer].input.tokens == b[layer].input.tokens);
@@ -135,4 +135,44 @@ TEST_CASE("a model that gives a NaN is reported with its layer", "[calibration][
   const CalibrationSamples samples = tiny_samples(1, 2, 8, model.config.vocab_size);
   CHECK_THROWS_AS(collect_stats(model, samples, kAll), NumericalError);
   CHECK_THROWS_WITH(collect_stats(model, samples, kAll), Contains("layer 1"));
+}
+
+TEST_CASE("held-out samples leave the calibration samples as they are, and share no row with them", "[calibration][search]") {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int line = 0; line < 60; ++line) text += std::string(20, static_cast<char>('a' + line % 26)) + std::string(1, static_cast<char>('a' + line / 26)) + "\n";
+  write_bytes(folder / "text.txt", text);
+  const Tokenizer tokenizer = letter_tokenizer();
+  const SampleOptions plain{.samples = 4, .max_seqlen = 30, .batch_size = 3, .seed = 5};
+  SampleOptions more = plain;
+  more.held_out = 3;
+
+  const CalibrationSamples without = sample_text(folder / "text.txt", tokenizer, plain), with = sample_text(folder / "text.txt", tokenizer, more);
+
+  CHECK(with.key == without.key);
+  CHECK_FALSE(without.held_out.defined());
+  REQUIRE(with.held_out.sizes() == at::IntArrayRef({3, 30}));
+  const auto starts_of = [](const at::Tensor& rows) {  // a row is told by its first letter and the one behind the twenty
+    std::vector<std::pair<int64_t, int64_t>> starts;
+    for (const at::Tensor& row : rows.unbind()) starts.emplace_back(row[0].item<int64_t>(), row[20].item<int64_t>());
+    return starts;
+  };
+  for (const CalibrationBatch& batch : with.batches)
+    for (const auto& used : starts_of(batch.ids))
+      for (const auto& held : starts_of(with.held_out)) CHECK(used != held);
+  more.held_out = 100;
+  CHECK_THROWS_WITH(sample_text(folder / "text.txt", tokenizer, more), Contains("100 held out"));
+}
+
+TEST_CASE("the last quarter of recorded batches is held out, and one batch alone is refused", "[calibration][search]") {
+  const CalibrationSamples all = tiny_samples(9, 2, 6, 50);
+  const CalibrationSamples rest = hold_out_last_quarter(all);
+  CHECK(rest.batches.size() == 7);
+  CHECK(at::equal(rest.held_out, at::cat({all.batches[7].ids, all.batches[8].ids})));
+  CHECK(rest.key != all.key);
+  CHECK(hold_out_last_quarter(tiny_samples(2, 2, 6, 50)).batches.size() == 1);
+  CHECK_THROWS_WITH(hold_out_last_quarter(tiny_samples(1, 2, 6, 50)), Contains("at least 2 batches"));
+
+  const CalibrationSamples padded = from_json(R"({"batches": [{"input_ids": [[1, 2, 3]]}, {"input_ids": [[4, 5, 6, 7], [8, 9, 0, 0]], "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]]}]})");
+  CHECK(at::equal(hold_out_last_quarter(padded).held_out, at::tensor({4, 5, 8, 9}, at::kLong).view({2, 2})));
 }

@@ -90,3 +90,16 @@ TEST_CASE("every reproducible row of the original programs is matched", "[.all]"
   REQUIRE(rows.size() == 20);
   for (const Json& row : rows) check_row(*real, row);
 }
+
+// Perplexities that the original program gave on 2 windows of 512 (shared/reference/peers_smollm2.json, transmla-converter-50 to 54).
+TEST_CASE("transmla-converter's perplexities are matched at every latent_dim", "[.all]") {
+  const RealModel* real = real_model();
+  if (!ready(real)) return;
+  const Windows windows = chunk_text(wikitext2("test.txt"), *real->tokenizer, {.window = 512, .max_windows = 2});
+  for (const auto& [latent_dim, perplexity] : {std::pair{192, 20.464774119395635}, {128, 15120.814052319176}, {96, 28212.18529170221}, {64, 73047.2820181656}}) {
+    const Conversion conversion = convert_real(*real, "transmla_converter", {{"latent_dim", latent_dim}});
+    DecoderModel converted(conversion.converted);
+    check_perplexity(perplexity, score_windows({{"mla", &converted}}, windows, {})[0].perplexity, "transmla-converter " + std::to_string(latent_dim));
+    CHECK(conversion.converted.cache_values_per_token_per_layer() == 2.0 * latent_dim);
+  }
+}

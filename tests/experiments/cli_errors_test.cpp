@@ -63,7 +63,7 @@ TEST_CASE("a method that does not exist, or lacks an option, is refused before t
   write(folder / "text.txt", "some words");
   write(folder / "model.gguf", "GGUF");
   check_error(mlaforge(folder.path(), run_words("model.gguf", {"--method", "transmal"})), 2, "did you mean 'transmla'?");
-  check_error(mlaforge(folder.path(), run_words("model.gguf", {"--method", "mha2mla", "--freqfold", "4"})), 2, "it belongs to transmla");
+  check_error(mlaforge(folder.path(), run_words("model.gguf", {"--method", "mha2mla", "--freqfold", "4"})), 2, "has no option --freqfold");
   CHECK(left_behind(folder) == 2);
 }
 
@@ -100,6 +100,12 @@ TEST_CASE("with a real model, impossible options and a short text are refused an
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "64"})), 2, "--calibration-ids");
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "64", "--calibration-ids", "ids.json"})), 3, "999999");
   check_error(mlaforge(folder.path(), run_words(model, {"--method", "mha2mla", "--rope-dim", "7"})), 2, "rope_dim");
+  check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--freqfold", "4", "--cache-values", "64", "--calibration-ids", "ids.json"})), 2, "at least 65");
+  write(folder / "ids.json", R"({"batches": [{"input_ids": [[1, 2, 3]]}]})");
+  check_error(mlaforge(folder.path(), run_words(model, {"--method", "transmla", "--cache-values", "96", "--calibration-ids", "ids.json"})), 2, "at least 2 batches");
+  Words high_with_ranks = high;
+  high_with_ranks.insert(high_with_ranks.end(), {"--save-qk-norms", "ranks.json"});
+  check_error(mlaforge(folder.path(), run_words(model, high_with_ranks)), 2, "reads no norms");
   check_error(mlaforge(folder.path(), {"convert", "--model", model, "--method", "mha2mla", "--out", "."}), 2, "exists already");
   CHECK(left_behind(folder) == 2);
 }

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/base/files.h"
 #include "core/base/json.h"
 #include "results/store.h"
 #include "tests/support/catch.h"
@@ -97,8 +98,9 @@ TEST_CASE("a converted folder reads back with the numbers that run gave", "[cli]
   if (no_model()) return;
   const TemporaryFolder folder;
   write_corpus(folder / "text.txt", 40);
-  const Json run = Json::parse(mlaforge(folder.path(), run_words({"--format", "json"})).out);
+  const Json run = Json::parse(mlaforge(folder.path(), run_words({"--format", "json", "--out", "kept"})).out);
   REQUIRE(mlaforge(folder.path(), with({"convert", "--model", smollm2().string(), "--out", "converted"}, kHigh)).code == 0);
+  CHECK(read_text_file(folder / "kept/model.safetensors") == read_text_file(folder / "converted/model.safetensors"));
 
   const Words eval{"eval", "--model", "converted", "--corpus", "text.txt", "--window", "64", "--max-windows", "3", "--format", "json"};
   const Json judged = Json::parse(mlaforge(folder.path(), with(eval, {"--reference", smollm2().string()})).out);

@@ -207,3 +207,31 @@ TEST_CASE("healers without samples are refused", "[methods][healers][errors]") {
   CHECK_THROWS_WITH(convert(original, recipe, [&](const Decoder& m, const StatKinds& k, const std::string&) { return collect_stats(m, samples, k); }),
                     Catch::Contains("wanted calibration samples"));
 }
+
+TEST_CASE("stream_match splits a cache total: a third at most for the rope key", "[methods][stream_match]") {
+  ModelConfig config = tiny_decoder().config;
+  config.num_kv_heads = 3, config.num_heads = 9, config.head_dim = 64;
+  const auto sizes = [&](int64_t total) {
+    const Json options = find_recipe("stream_match").make({{"cache_values", total}}, config).options;
+    return std::pair{options["qk_mqa_dim"].get<int64_t>(), options["kv_lora_rank"].get<int64_t>()};
+  };
+  CHECK(sizes(192) == std::pair<int64_t, int64_t>{64, 128});
+  CHECK(sizes(128) == std::pair<int64_t, int64_t>{32, 96});
+  CHECK(sizes(96) == std::pair<int64_t, int64_t>{32, 64});
+  CHECK(sizes(5000) == std::pair<int64_t, int64_t>{64, 320});  // no more than there is
+}
+
+TEST_CASE("stream_match's presets set steps and samples, and impossible options name the limit", "[methods][stream_match][errors]") {
+  const ModelConfig config = tiny_decoder().config;  // 2 KV heads of 8
+  const auto make = [&](const Json& options) { return find_recipe("stream_match").make(options, config); };
+  const Recipe fast = make({{"time_budget", "fast"}, {"kv_lora_rank", 8}}), best = make({{"time_budget", "best"}, {"kv_lora_rank", 8}});
+  CHECK(fast.healers.size() == 1);
+  CHECK(best.healers.size() == 2);
+  CHECK(*fast.calibration_samples < *best.calibration_samples);
+  CHECK_THROWS_WITH(make({{"kv_lora_rank", 25}}), Catch::Contains("[1, 24]"));
+  CHECK_THROWS_WITH(make({{"kv_lora_rank", 8}, {"cache_values", 16}}), Catch::Contains("got both"));
+  CHECK_THROWS_WITH(make({{"qk_mqa_dim", 3}, {"kv_lora_rank", 8}}), Catch::Contains("divisor of head_dim = 8"));
+  CHECK_THROWS_WITH(make({{"kv_lora_rank", 8}, {"deepseek_compatible", true}, {"allocator", "waterfill"}}), Catch::Contains("one rank for all layers"));
+  CHECK_NOTHROW(make({{"kv_lora_rank", 8}, {"deepseek_compatible", true}, {"allocator", "waterfill"}, {"pad_ranks", true}}));
+  CHECK_THROWS_AS(make({{"kv_lora_rank", 8}, {"ridge", -1}}), ConfigError);
+}

@@ -2,6 +2,7 @@
 #include "tests/support/catch.h"
 
 #include "core/base/error.h"
+#include "methods/splitters/pair_ranks.h"
 #include "methods/splitters/pair_selection.h"
 #include "tests/methods/tiny_conversions.h"
 
@@ -138,4 +139,41 @@ TEST_CASE("mha2mla names the limit that an option breaks", "[methods][mha2mla][e
   refused({{"svd", "joint"}, {"cache_values", 20}, {"low_rank", 2}}, "either");
   refused({{"rope_dim", 10}}, "at most head_dim = 8");
   refused({{"rope_selection", "uniform"}, {"uniform_start", 2}}, "below their quotient 2");
+}
+
+TEST_CASE("2-norm ranks written and read again choose the same pairs, per group and per query head", "[methods][mha2mla][ranks]") {
+  const Decoder original = tiny_decoder();
+  const CalibrationSamples samples = tiny_samples(2, 3, 16, original.config.vocab_size);
+  const bool per_query_head = GENERATE(false, true);
+  const Json options{{"rope_selection", "2-norm"}, {"rope_dim", 4}, {"svd", "none"}, {"gqa2mha2mla", per_query_head}};
+  const Recipe recipe = find_recipe("mha2mla").make(options, original.config);
+  const CalibrationStats measured = collect_stats(original, samples, {.pair_norms = true});
+
+  const Json ranks = pair_ranks(measured, per_query_head);
+  const std::vector<PairNorms> norms = pair_norms_of_ranks(Json::parse(ranks.dump()), original.config, per_query_head, "ranks.json");
+
+  CHECK(ranks.size() == 2);
+  CHECK(ranks[0].size() == (per_query_head ? 4 : 2));
+  CHECK(ranks[0][0].size() == 8);  // both halves of four pairs
+  CalibrationStats read(2);
+  for (std::size_t layer = 0; layer < 2; ++layer) read[layer].pairs = norms[layer];
+  CHECK(pair_ranks(read, per_query_head) == ranks);
+  const Conversion a = convert(original, recipe, [&](const Decoder&, const StatKinds&, const std::string&) { return measured; });
+  const Conversion b = convert(original, recipe, [&](const Decoder&, const StatKinds&, const std::string&) { return read; });
+  for (std::size_t layer = 0; layer < 2; ++layer) CHECK(at::equal(latent_of(a.converted, layer).k_rope, latent_of(b.converted, layer).k_rope));
+}
+
+TEST_CASE("a file of ranks that does not fit the model is refused by name", "[methods][mha2mla][errors]") {
+  const ModelConfig config = tiny_decoder().config;  // two layers, two KV heads, four pairs
+  const auto refused = [&](const char* text, const char* says) {
+    CHECK_THROWS_AS(pair_norms_of_ranks(Json::parse(text), config, false, "ranks.json"), CheckpointError);
+    CHECK_THROWS_WITH(pair_norms_of_ranks(Json::parse(text), config, false, "ranks.json"), Contains("ranks.json") && Contains(says));
+  };
+  refused("{}", "a list of 2 layers");
+  refused("[[[0,1,2,3],[0,1,2,3]]]", "2 layers, got 1");
+  refused("[[[0,1,2,3]],[[0,1,2,3]]]", "2 KV heads");
+  refused("[[[0,1,2],[0,1,2,3]],[[0,1,2,3],[0,1,2,3]]]", "4 or 8 ranks");
+  refused("[[[0,1,2,2],[0,1,2,3]],[[0,1,2,3],[0,1,2,3]]]", "once");
+  refused("[[[0,1,2,-1],[0,1,2,3]],[[0,1,2,3],[0,1,2,3]]]", "once");
+  CHECK_NOTHROW(pair_norms_of_ranks(Json::parse("[[[0,1,2,3],[3,2,1,0]],[[0,1,2,3,0,1,2,3],[0,1,2,3]]]"), config, false, "ranks.json"));
 }

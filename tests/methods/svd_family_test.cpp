@@ -243,6 +243,19 @@ TEST_CASE("GTA's regression is the best map of rank n from values to keys, and P
   CHECK(lost(turned, aligned(turned, Alignment::procrustes, 8)) < 1e-15 * turned.square().sum().item<double>());
 }
 
+TEST_CASE("a latent in two blocks never keeps more energy than a joint one of the same size", "[svd_family]") {
+  const Layer layer = rebuilt_layer(tiny_gqa(), moment_of(24, 71));
+  const Spectrum joint = make_weighted_svd({.parts = SvdParts::joint})->factorize(layer.split, layer.stats);
+  const Spectrum blocks = make_weighted_svd({.parts = SvdParts::joint, .heads_per_part = 1})->factorize(layer.split, layer.stats);
+  const auto kept = [](const Spectrum& spectrum, int64_t rank) {
+    double sum = 0;
+    for (const SpectrumPart& part : spectrum.parts) sum += part.energies.narrow(0, 0, rank).sum().item<double>();
+    return sum;
+  };
+  REQUIRE(blocks.parts.size() == 2);
+  for (int64_t half = 1; half <= 8; ++half) CHECK(kept(blocks, half) <= kept(joint, 2 * half) * (1 + 1e-12));
+}
+
 TEST_CASE("X-EcoMLA's dynamic rank counts directions within the energy and rounds up", "[svd_family]") {
   Spectrum spectrum;
   const at::Tensor energies = at::tensor({50.0, 30.0, 10.0, 5.0, 3.0, 2.0}, at::kDouble);
