@@ -3,6 +3,8 @@
 namespace mla {
 namespace {
 
+constexpr double kNoise = 1e-6;  // of norms in fp64; weights are fp32 or less
+
 class BalancedPca : public Factorizer {
  public:
   explicit BalancedPca(const BalancedPcaOptions& options) : options_(options) {}
@@ -28,8 +30,11 @@ class BalancedPca : public Factorizer {
  private:
   // As the released code: the values' first d_R columns are left out (a copy of the keys' slice).
   double ratio(const at::Tensor& moment, int64_t free_dims, int64_t skipped) const {
-    const at::Tensor norms = moment.diagonal().sqrt(), keys = norms.narrow(0, 0, free_dims), values = norms.slice(0, free_dims + skipped);
-    return keys.mean().item<double>() / (values.mean().item<double>() * *options_.balance);
+    const at::Tensor norms = moment.diagonal().clamp_min(0).sqrt();
+    const double keys = norms.narrow(0, 0, free_dims).mean().item<double>(), values = norms.slice(0, free_dims + skipped).mean().item<double>();
+    // A half of no energy (constant inputs) leaves rounding noise and no ratio: scaled up it would drown the other half in fp32.
+    if (!(keys > kNoise * values) || !(values > kNoise * keys)) return 1.0;
+    return keys / (values * *options_.balance);
   }
   BalancedPcaOptions options_;
 };

@@ -16,6 +16,7 @@ struct Roots {
   at::Tensor root, inverse;
 };
 Roots symmetric_roots(const at::Tensor& metric) {
+  if (metric.size(0) == 0) return {metric, metric};  // one KV head that keeps RoPE on every dim leaves no position-free keys
   const auto [values, vectors] = at::linalg_eigh(metric);
   const at::Tensor positive = values.clamp_min(values.abs().max().item<double>() * 1e-14 + 1e-300);
   const auto scaled = [&, &basis = vectors](const at::Tensor& diagonal) { return (basis * diagonal).matmul(basis.t()); };
