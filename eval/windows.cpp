@@ -14,8 +14,8 @@ Windows chunk_text(const std::filesystem::path& text, const Tokenizer& tokenizer
   const auto tokens = static_cast<int64_t>(ids.size());
   const int64_t whole = tokens / options.window, skipped = options.skip_windows;
   if (whole <= skipped)
-    fail<ConfigError>("windows", "wanted at least ", skipped + 1, " windows of ", options.window, " tokens in ", text.string(), ", got ", tokens,
-                      " tokens; use a longer text, a smaller --window or a smaller --skip-windows");
+    fail<ConfigError>("windows", "wanted at least one window of ", options.window, " tokens ", skipped > 0 ? "behind --skip-windows " + std::to_string(skipped) + " " : "",
+                      "in ", text.string(), ", got ", tokens, " tokens; use a longer text or a smaller --window");
   const int64_t rest = whole - skipped, count = options.max_windows > 0 ? std::min(options.max_windows, rest) : rest;
 
   Windows windows;
