@@ -80,7 +80,7 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
   const std::string source = model_inputs(original)[0].sha256;
   Json described{{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
           {"calibration_sha256", calibrator.input() ? Json(calibrator.input()->sha256) : Json()},
-          {"healing_tokens", conversion.healing_tokens}, {"healing_seconds", conversion.healing_seconds},
+          {"healing_tokens", conversion.healing.tokens}, {"healing_seconds", conversion.healing.seconds},
           {"source_model", original.name}, {"source_sha256", source}, {"dtype", original.dtype}, {"ranks", conversion.ranks},
           {"kv_values_original", rounded(original.decoder.cache_values_per_token_per_layer())},
           {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
@@ -133,10 +133,10 @@ RunOutcome run_pipeline(const RunRequest& request) {
       rest.seconds -= time.seconds;
       rest.cpu_seconds -= time.cpu_seconds;
     }
-    rest.seconds -= conversion.healing_seconds;
-    rest.cpu_seconds -= conversion.healing_cpu_seconds;
+    rest.seconds -= conversion.healing.seconds;
+    rest.cpu_seconds -= conversion.healing.cpu_seconds;
     add_stage_time(record.times, rest);
-    if (conversion.healing_tokens > 0) add_stage_time(record.times, {"heal", conversion.healing_seconds, conversion.healing_cpu_seconds});
+    if (conversion.healing.tokens > 0) add_stage_time(record.times, {"heal", conversion.healing.seconds, conversion.healing.cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
     if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);

@@ -134,54 +134,6 @@ std::string spectrum_key(const std::string& model_and_samples, const Recipe& rec
          (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "") + " layer " + std::to_string(layer);
 }
 
-// Both models' residual streams over the calibration samples, one layer at a time.
-class Streams {
- public:
-  Streams(const Decoder& original, const CalibrationSamples& samples) : original_(original) {
-    for (const CalibrationBatch& batch : samples.batches) {
-      const at::Tensor embedded = original.embed(batch.ids);
-      batches_.push_back({embedded, embedded, batch.mask});
-    }
-  }
-  // The original's attention of `layer`: targets are ready.
-  const std::vector<HealingBatch>& enter(int64_t layer) {
-    for (HealingBatch& batch : batches_) {
-      throw_if_interrupted();
-      batch.target = batch.target + attention_forward(original_.layers[static_cast<std::size_t>(layer)].attention, original_.attention_input(layer, batch.target));
-    }
-    return batches_;
-  }
-  void leave(const Decoder& converted, int64_t layer) {
-    for (HealingBatch& batch : batches_) {
-      throw_if_interrupted();
-      batch.target = batch.target + original_.mlp(layer, batch.target);
-      batch.residual = converted.layer_forward(layer, batch.residual, converted.attention_input(layer, batch.residual));
-      require_finite(batch.residual, "in healing after layer " + std::to_string(layer));
-    }
-  }
-
- private:
-  const Decoder& original_;
-  std::vector<HealingBatch> batches_;
-};
-
-// Runs the healers over every layer, first to last.
-void heal(const Decoder& original, const Recipe& recipe, const CalibrationSamples& samples, const CalibrationStats& stats, Conversion& result) {
-  const Stopwatch watch;
-  Streams streams(original, samples);
-  const auto layers = static_cast<int64_t>(original.layers.size());
-  Progress progress("Healing", "layers", layers);
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    const ConversionContext context{original, result.converted, layer, streams.enter(layer), stats[static_cast<std::size_t>(layer)]};
-    for (const auto& healer : recipe.healers) healer->heal(context);
-    if (layer + 1 < layers) streams.leave(result.converted, layer);
-    progress.advance(layer + 1);
-  }
-  result.healing_seconds = watch.seconds();
-  result.healing_cpu_seconds = watch.cpu();
-  result.healing_tokens = samples.tokens();
-}
-
 }  // namespace
 
 int64_t Spectrum::full_rank() const {
@@ -355,7 +307,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());
-  if (!recipe.healers.empty()) heal(original, recipe, *samples, stats, result);
+  if (!recipe.healers.empty()) result.healing = heal(original, result.converted, recipe.healers, *samples, stats);
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 
+#include "methods/healing.h"
 #include "methods/linear_layer.h"
 #include "methods/parts.h"
 
@@ -23,8 +24,7 @@ struct Conversion {
   std::optional<Decoder> partial_rope;  // split only, nothing compressed; absent where the method has none
   Decoder converted;
   std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
-  double healing_seconds = 0, healing_cpu_seconds = 0;
-  int64_t healing_tokens = 0;     // calibration tokens that the healers saw
+  Healing healing;  // zeros where the recipe heals nothing
 };
 
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the

@@ -189,7 +189,7 @@ TEST_CASE("stream_match heals a cut model nearer to its original, and says what 
   const auto kl_with = [&](int64_t steps, double ridge) {
     const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", steps}, {"ridge", ridge}};
     const Conversion conversion = convert(original, find_recipe("stream_match").make(options, original.config), collect, &samples);
-    CHECK(conversion.healing_tokens == (steps > 0 || ridge > 0 ? samples.tokens() : 0));
+    CHECK(conversion.healing.tokens == (steps > 0 || ridge > 0 ? samples.tokens() : 0));
     const at::Tensor ids = samples.batches[0].ids;
     return mean_kl(original.logits(original.last_hidden(ids)), conversion.converted.logits(conversion.converted.last_hidden(ids)));
   };

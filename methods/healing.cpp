@@ -1,0 +1,57 @@
+#include "methods/healing.h"
+
+#include "core/base/process.h"
+#include "core/base/progress.h"
+
+namespace mla {
+namespace {
+
+// Both models' residual streams over the calibration samples, one layer at a time.
+class Streams {
+ public:
+  Streams(const Decoder& original, const CalibrationSamples& samples) : original_(original) {
+    for (const CalibrationBatch& batch : samples.batches) {
+      const at::Tensor embedded = original.embed(batch.ids);
+      batches_.push_back({embedded, embedded, batch.mask});
+    }
+  }
+  // The original's attention of `layer`: targets are ready.
+  const std::vector<HealingBatch>& enter(int64_t layer) {
+    for (HealingBatch& batch : batches_) {
+      throw_if_interrupted();
+      batch.target = batch.target + attention_forward(original_.layers[static_cast<std::size_t>(layer)].attention, original_.attention_input(layer, batch.target));
+    }
+    return batches_;
+  }
+  void leave(const Decoder& converted, int64_t layer) {
+    for (HealingBatch& batch : batches_) {
+      throw_if_interrupted();
+      batch.target = batch.target + original_.mlp(layer, batch.target);
+      batch.residual = converted.layer_forward(layer, batch.residual, converted.attention_input(layer, batch.residual));
+      require_finite(batch.residual, "in healing after layer " + std::to_string(layer));
+    }
+  }
+
+ private:
+  const Decoder& original_;
+  std::vector<HealingBatch> batches_;
+};
+
+}  // namespace
+
+Healing heal(const Decoder& original, Decoder& converted, const std::vector<std::unique_ptr<Healer>>& healers,
+             const CalibrationSamples& samples, const CalibrationStats& stats) {
+  const Stopwatch watch;
+  Streams streams(original, samples);
+  const auto layers = static_cast<int64_t>(original.layers.size());
+  Progress progress("Healing", "layers", layers);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const ConversionContext context{original, converted, layer, streams.enter(layer), stats[static_cast<std::size_t>(layer)]};
+    for (const auto& healer : healers) healer->heal(context);
+    if (layer + 1 < layers) streams.leave(converted, layer);
+    progress.advance(layer + 1);
+  }
+  return {watch.seconds(), watch.cpu(), samples.tokens()};
+}
+
+}  // namespace mla
