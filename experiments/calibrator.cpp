@@ -2,6 +2,8 @@
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
+#include "core/calibration/self_samples.h"
+#include "core/calibration/tensor_cache.h"
 #include "experiments/data_root.h"
 #include "experiments/pipeline.h"
 #include "methods/splitters/pair_ranks.h"
@@ -13,16 +15,15 @@ constexpr int64_t kLeastHeldOut = 8;  // samples that a search scores on, else a
 
 }  // namespace
 
-Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
-                       const Recipe& recipe, const ModelConfig& model)
-    : model_key_(std::move(model_key)), use_cache_(!flags.no_cache), selects_on_test_(flags.select_on == "test"),
+Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe)
+    : model_key_(model_key_of(model)), use_cache_(!flags.no_cache), selects_on_test_(flags.select_on == "test"),
       per_query_head_(recipe.options.is_object() && recipe.options.value("gqa2mha2mla", false)), save_qk_norms_(flags.save_qk_norms) {
   StatKinds needs = recipe.needs();
   if (!needs.pair_norms && !(flags.qk_norms.empty() && flags.save_qk_norms.empty()))
     fail<UsageError>("calibration", "wanted neither --qk-norms nor --save-qk-norms: ", recipe.label, " reads no norms of rotary pairs");
   if (!flags.qk_norms.empty()) {
     needs.pair_norms = false;
-    qk_norms_ = pair_norms_of_ranks(read_json_file(flags.qk_norms), model, per_query_head_, flags.qk_norms);
+    qk_norms_ = pair_norms_of_ranks(read_json_file(flags.qk_norms), model.decoder.config, per_query_head_, flags.qk_norms);
     qk_norms_input_ = InputHash{"qk_norms", flags.qk_norms, sha256_of_file(flags.qk_norms)};
   }
   if (!needs.any() && recipe.healers.empty()) return;
@@ -30,7 +31,7 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
   const StageTimer timer(times_, "sample");
   const bool holds_out = recipe.search && !selects_on_test_;
   if (!flags.ids.empty()) {
-    samples_ = samples_from_ids(flags.ids, tokenizer.vocab_size());
+    samples_ = samples_from_ids(flags.ids, model.tokenizer->vocab_size());
     if (holds_out) search_samples_ = hold_out_last_quarter(samples_);
     input_ = InputHash{"calibration", flags.ids, samples_.source_sha256};
     config_ = {{"ids", samples_.key}, {"tokens", samples_.tokens()}};
@@ -41,12 +42,24 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
     options.rows.rule = text.rule;
     if (!flags.samples_given && recipe.calibration_samples) options.samples = *recipe.calibration_samples;
     if (holds_out) options.held_out = std::max(kLeastHeldOut, options.samples / 4);
-    samples_ = sample_text(text.path, tokenizer, options);
+    samples_ = sample_text(text.path, *model.tokenizer, options);
     input_ = InputHash{"calibration", flags.dataset, samples_.source_sha256};
     config_ = {{"dataset", text.name}, {"nsamples", options.samples}, {"max_seqlen", flags.samples.max_seqlen},
                {"batch_size", flags.samples.batch_size}, {"seed", flags.samples.seed}, {"tokens", samples_.tokens()}};
     if (!flags.samples.rows.field.empty()) config_["field"] = flags.samples.rows.field;
   }
+  if (flags.self_samples > 0) write_own(flags, model.decoder);
+}
+
+void Calibrator::write_own(const CalibrationFlags& flags, const Decoder& model) {
+  const int64_t length = flags.samples.max_seqlen;
+  const auto write = [&] { return NamedTensors{{"ids", write_samples(model, flags.self_samples, length, flags.samples.seed)}}; };
+  const std::string key = "self samples 1\n" + model_key_ + '\n' + Json{flags.self_samples, length, flags.samples.seed}.dump();
+  const at::Tensor ids = find_tensor(use_cache_ ? cached_tensors("samples", key, write) : write(), "ids");
+  add_samples(ids, flags.samples.batch_size, samples_);
+  if (search_samples_) add_samples(ids, flags.samples.batch_size, *search_samples_);
+  config_["self_samples"] = flags.self_samples;
+  config_["tokens"] = samples_.tokens();
 }
 
 CalibrationStats Calibrator::measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples) {

@@ -22,7 +22,7 @@ void convert_model(const ConvertFlags& flags) {
   const Json options = method_options(flags.method);
   const LoadedModel model = load_model(flags.model);
   Recipe asked = find_recipe(flags.method.method).make(options, model.decoder.config);
-  Calibrator calibrator(flags.calibration, flags.model.data_root, *model.tokenizer, model_key_of(model), asked, model.decoder.config);
+  Calibrator calibrator(flags.calibration, flags.model.data_root, model, asked);
   for (const std::string& warning : calibrator.warnings()) warn(warning);
   const Resolved resolved = resolve_recipe(flags.method, std::move(asked), model, calibrator, nullptr);
   const Recipe& recipe = resolved.recipe;

@@ -105,7 +105,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
   loading.reset();
 
   Recipe asked = find_recipe(request.method.method).make(method_options(request.method), model.decoder.config);
-  Calibrator calibrator(request.calibration, request.model.data_root, *model.tokenizer, model_key_of(model), asked, model.decoder.config);
+  Calibrator calibrator(request.calibration, request.model.data_root, model, asked);
   const Resolved resolved = resolve_recipe(request.method, std::move(asked), model, calibrator, &windows);
   const Recipe& recipe = resolved.recipe;
   warnings.insert(warnings.end(), resolved.warnings.begin(), resolved.warnings.end());

@@ -28,9 +28,8 @@ void check_request(const RunRequest& request);
 // Statistics as conversion asks for them, from the cache where it holds them. A recipe that needs none gets no samples.
 class Calibrator {
  public:
-  // `model_key` names checkpoint, dtype, device and threads. Throws as sample_text, samples_from_ids and pair_norms_of_ranks do.
-  Calibrator(const CalibrationFlags& flags, const std::string& data_root, const Tokenizer& tokenizer, std::string model_key,
-             const Recipe& recipe, const ModelConfig& model);
+  // Throws as sample_text, samples_from_ids and pair_norms_of_ranks do.
+  Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   ConversionSource callback();  // decompositions are cached where statistics are
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
@@ -50,6 +49,7 @@ class Calibrator {
 
  private:
   CalibrationStats measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples);
+  void write_own(const CalibrationFlags& flags, const Decoder& model);
   CalibrationStats collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples);
 
   CalibrationSamples samples_;

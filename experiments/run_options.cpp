@@ -72,6 +72,8 @@ void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command.add_option("--cal-field", flags.samples.rows.field, "Field of JSON rows that holds the text [text]")->group(group);
   command.add_option_function<int64_t>("--cal-nsamples", [&flags](int64_t count) { flags.samples.samples = count, flags.samples_given = true; },
                                        "Samples to draw [128, or the method's own number]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--cal-self-samples", flags.self_samples, "Further samples, which the original model writes itself from random first tokens [0]")
+      ->check(CLI::NonNegativeNumber)->group(group);
   command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--seed", flags.samples.seed, "Seed of the draw [42]")->group(group);

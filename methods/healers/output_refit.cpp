@@ -3,6 +3,8 @@
 namespace mla {
 namespace {
 
+constexpr double kMassive = 50;  // mean squares of massive activations lie hundreds of times above the median, all others below ten times
+
 class OutputRefit : public Healer {
  public:
   explicit OutputRefit(const OutputRefitOptions& options) : options_(options) {}
@@ -41,8 +43,11 @@ at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& b
 }
 
 at::Tensor token_weights(const HealingBatch& batch) {
-  const at::Tensor mask = batch.mask.to(batch.target.device(), at::kFloat);
-  return batch.target.to(at::kFloat).square().mean(-1).clamp_min(1e-12).reciprocal() * mask;
+  const at::Tensor inside = batch.mask.to(batch.target.device());
+  const at::Tensor wanted = batch.target.to(at::kFloat).square().mean(-1), found = batch.residual.to(at::kFloat).square().mean(-1);
+  if (!inside.any().item<bool>()) return at::zeros_like(wanted);
+  const at::Tensor massive = found > kMassive * wanted.masked_select(inside).median();
+  return at::where(massive, at::maximum(wanted, found), wanted).clamp_min(1e-12).reciprocal() * inside.to(at::kFloat);
 }
 
 at::Tensor& output_projection(AttentionWeights& weights) {

@@ -11,7 +11,8 @@ struct OutputRefitOptions {
 };
 std::unique_ptr<Healer> make_output_refit(const OutputRefitOptions& options);
 
-// 1 / mean square of the original's stream at each token (massive activations would else be all that counts), 0 on padding.
+// 1 / mean square of the original's stream at each token (massive activations would else be all that counts), 0 on padding. A token
+// that is massive in the converted stream alone has that stream's mean square: nothing can bring it back, and it would rule the fit.
 // [B,T] fp32
 at::Tensor token_weights(const HealingBatch& batch);
 

@@ -152,6 +152,16 @@ TEST_CASE("the refit of W_O solves its normal equations and never fits worse", "
   CHECK((correlation / scale).abs().max().item<double>() < 1e-3);  // fp32 weights and sums
 }
 
+TEST_CASE("a token that is massive in the converted stream alone counts by that stream", "[methods][healers]") {
+  HealingBatch batch{at::ones({1, 4, 6}), 2 * at::ones({1, 4, 6}), at::ones({1, 4}, at::kBool)};
+  batch.residual.select(1, 1).fill_(100);  // mean square 10000, where the original's is 4
+  batch.target.select(1, 2).fill_(100);    // massive in the original
+  batch.mask.select(1, 3).fill_(false);
+  const at::Tensor weights = token_weights(batch);
+  const double wanted[] = {0.25, 1e-4, 1e-4, 0};
+  for (int64_t t = 0; t < 4; ++t) CHECK(weights[0][t].item<double>() == Approx(wanted[t]));
+}
+
 TEST_CASE("a refit of a layer that lost nothing leaves it as it was", "[methods][healers][identity]") {
   Bench bench;
   bench.converted = bench.original;
