@@ -20,9 +20,31 @@ void require_width(const char* form, const at::Tensor& x, int64_t width) {
   if (x.dim() != 3 || x.size(2) != width) fail<ShapeError>(form, "wanted x [B,T,", width, "], got ", x.sizes());
 }
 
-RopeTable table_for(const RopePlan& plan, const at::Tensor& x, const LayerCache* cache) {
-  return rope_table(plan, cache != nullptr ? cache->length() : 0, x.size(1), x.device());
+// What a form makes of its tokens before they meet: queries, and the two streams that a cache keeps.
+struct Streams {
+  at::Tensor q;              // [B,T,H,dk], rotated
+  at::Tensor first, second;  // [B,T,width]
+};
+
+// The tokens that queries see: the streams of all of them, where they stand, and who sees whom beside what causality hides.
+struct Seen {
+  at::Tensor first, second;  // [B,S,width]
+  at::Tensor positions;      // [S] int64; undefined: 0 .. S-1
+  at::Tensor mask;           // [T,S], added to the scores; undefined: nothing
+  bool absorbed = false;     // of latent attention
+};
+
+// Angles at `positions` [T]; undefined: start .. start+count-1.
+RopeTable table_at(const RopePlan& plan, const at::Tensor& positions, int64_t start, int64_t count, at::Device device) {
+  if (!positions.defined()) return rope_table(plan, start, count, device);
+  int64_t length = 64;  // tables are kept, so few lengths are asked for
+  while (length <= positions.max().item<int64_t>()) length *= 2;
+  const RopeTable table = rope_table(plan, 0, length, device);
+  const at::Tensor rows = positions.to(device);
+  return {table.cos.index_select(0, rows), table.sin.index_select(0, rows)};
 }
+
+at::Tensor mixed_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& mask);
 
 }  // namespace
 
@@ -50,28 +72,18 @@ namespace {
 
 // ---- grouped-query attention ----------------------------------------------------------------------------------------
 
-at::Tensor heads_of(const GqaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
+Streams streams_of(const GqaWeights& w, const at::Tensor& x, const RopeTable& table) {
   require_width("gqa_attention", x, w.q.size(1));
-  const RopeTable table = table_for(w.rope, x, cache);
-  GqaProjections p = gqa_projections(w, x);
-  const at::Tensor q = apply_rope(p.q, table);
-  at::Tensor k = apply_rope(p.k, table), v = p.v.flatten(2);
-  if (cache != nullptr) {
-    cache->append(k.flatten(2), v);
-    k = cache->first.unflatten(-1, {w.kv_heads, w.head_dim});
-    v = cache->second;
-  }
-  return causal_attention(q, k, v.unflatten(-1, {w.kv_heads, w.head_dim}), w.scale).flatten(2);
+  const GqaProjections p = gqa_projections(w, x);
+  return {apply_rope(p.q, table), apply_rope(p.k, table).flatten(2), p.v.flatten(2)};
+}
+
+at::Tensor mix(const GqaWeights& w, const at::Tensor& q, const Seen& seen) {
+  const at::Tensor k = seen.first.unflatten(-1, {w.kv_heads, w.head_dim}), v = seen.second.unflatten(-1, {w.kv_heads, w.head_dim});
+  return mixed_values(q, k, v, w.scale, seen.mask).flatten(2);
 }
 
 // ---- multi-head latent attention ------------------------------------------------------------------------------------
-
-struct MlaInputs {
-  at::Tensor q_nope;  // [B,T,H,n]
-  at::Tensor q_rope;  // [B,T,H,d_R], rotated
-  at::Tensor latent;  // [B,S,r], cache included
-  at::Tensor k_rope;  // [B,S,rope_heads,d_R], rotated
-};
 
 // What queries and what latent and rope key are projected from: x, or u's parts where heads are normed.
 std::pair<at::Tensor, at::Tensor> latent_inputs(const MlaWeights& w, const at::Tensor& x) {
@@ -96,99 +108,115 @@ at::Tensor mla_queries(const MlaWeights& w, const at::Tensor& input) {
   return project(w.q_a_norm.defined() ? rms_norm(low, w.q_a_norm, kLatentNormEps) : low, w.q_b, w.q_bias);
 }
 
-MlaInputs mla_inputs(const MlaWeights& w, const at::Tensor& x, LayerCache* cache) {
+Streams streams_of(const MlaWeights& w, const at::Tensor& x, const RopeTable& table) {
+  require_width("mla_attention", x, w.o.size(0));
   const int64_t rope_dim = w.rope.dims();
-  const RopeTable table = table_for(w.rope, x, cache);
   const auto [query_input, key_input] = latent_inputs(w, x);
-  const at::Tensor q = mla_queries(w, query_input).unflatten(-1, {w.heads, w.nope_dim + rope_dim});
-  MlaInputs in;
-  in.q_nope = q.narrow(-1, 0, w.nope_dim);
-  in.q_rope = rope_dim > 0 ? apply_rope(q.narrow(-1, w.nope_dim, rope_dim), table) : q.narrow(-1, w.nope_dim, 0);
-  in.latent = project(key_input, w.kv_a, w.kv_a_bias);
-  if (w.kv_a_norm.defined()) in.latent = rms_norm(in.latent, w.kv_a_norm, kLatentNormEps);
-  at::Tensor key = project(key_input, w.k_rope, w.k_rope_bias).unflatten(-1, {w.rope.rope_heads(), rope_dim});
-  if (rope_dim > 0) key = apply_rope(key, table);
-  if (cache != nullptr) {
-    cache->append(in.latent, key.flatten(2));
-    in.latent = cache->first;
-    key = cache->second.unflatten(-1, {w.rope.rope_heads(), rope_dim});
-  }
-  in.k_rope = key;
-  return in;
+  Streams s;
+  s.q = mla_queries(w, query_input).unflatten(-1, {w.heads, w.nope_dim + rope_dim});
+  if (rope_dim > 0) s.q = at::cat({s.q.narrow(-1, 0, w.nope_dim), apply_rope(s.q.narrow(-1, w.nope_dim, rope_dim), table)}, -1);
+  s.first = project(key_input, w.kv_a, w.kv_a_bias);
+  if (w.kv_a_norm.defined()) s.first = rms_norm(s.first, w.kv_a_norm, kLatentNormEps);
+  s.second = project(key_input, w.k_rope, w.k_rope_bias);
+  if (rope_dim > 0) s.second = apply_rope(s.second.unflatten(-1, {w.rope.rope_heads(), rope_dim}), table).flatten(2);
+  return s;
 }
 
 // Keys and values are rebuilt from the latent: cheap when many queries share them.
-at::Tensor mla_expanded(const MlaWeights& w, const MlaInputs& in) {
-  const at::Tensor up = project(in.latent, w.kv_b).unflatten(-1, {w.groups, w.nope_dim + w.v_dim});
-  const at::Tensor k_rope = in.k_rope.expand({-1, -1, w.groups, -1});
-  const at::Tensor k = at::cat({up.narrow(-1, 0, w.nope_dim), k_rope}, -1);
-  const at::Tensor q = at::cat({in.q_nope, in.q_rope}, -1);
-  return causal_attention(q, k, up.narrow(-1, w.nope_dim, w.v_dim), w.scale);
+at::Tensor mla_expanded(const MlaWeights& w, const at::Tensor& q, const Seen& seen) {
+  const at::Tensor up = project(seen.first, w.kv_b).unflatten(-1, {w.groups, w.nope_dim + w.v_dim});
+  const at::Tensor k_rope = seen.second.unflatten(-1, {w.rope.rope_heads(), w.rope.dims()}).expand({-1, -1, w.groups, -1});
+  return mixed_values(q, at::cat({up.narrow(-1, 0, w.nope_dim), k_rope}, -1), up.narrow(-1, w.nope_dim, w.v_dim), w.scale, seen.mask);
 }
 
 // The up-projections are applied to queries and outputs instead, so that the cache is read as it is.
-at::Tensor mla_absorbed(const MlaWeights& w, const MlaInputs& in) {
-  const int64_t share = w.heads / w.groups, rank = w.rank();
+at::Tensor mla_absorbed(const MlaWeights& w, const at::Tensor& q, const Seen& seen) {
+  const int64_t share = w.heads / w.groups, rank = w.rank(), key_heads = w.rope.rope_heads();
   const at::Tensor up = w.kv_b.view({w.groups, w.nope_dim + w.v_dim, rank});
   const at::Tensor k_up = up.narrow(1, 0, w.nope_dim), v_up = up.narrow(1, w.nope_dim, w.v_dim);
   // [B,T,G,share,n] x [G,n,r] -> [B,T,H,r]
-  const at::Tensor q_latent =
-      at::einsum("btgsn,gnr->btgsr", {in.q_nope.unflatten(2, {w.groups, share}), k_up}).flatten(2, 3);
-  const at::Tensor q = at::cat({q_latent, in.q_rope}, -1);
-  const int64_t key_heads = in.k_rope.size(2);
-  const at::Tensor latent = in.latent.unsqueeze(2).expand({-1, -1, key_heads, -1});
-  const at::Tensor mixed = causal_attention(q, at::cat({latent, in.k_rope}, -1), latent, w.scale);  // [B,T,H,r]
+  const at::Tensor q_latent = at::einsum("btgsn,gnr->btgsr", {q.narrow(-1, 0, w.nope_dim).unflatten(2, {w.groups, share}), k_up}).flatten(2, 3);
+  const at::Tensor latent = seen.first.unsqueeze(2).expand({-1, -1, key_heads, -1});
+  const at::Tensor keys = at::cat({latent, seen.second.unflatten(-1, {key_heads, w.rope.dims()})}, -1);
+  const at::Tensor mixed = mixed_values(at::cat({q_latent, q.narrow(-1, w.nope_dim, w.rope.dims())}, -1), keys, latent, w.scale, seen.mask);  // [B,T,H,r]
   return at::einsum("btgsr,gvr->btgsv", {mixed.unflatten(2, {w.groups, share}), v_up}).flatten(2, 3);
 }
 
-at::Tensor heads_of(const MlaWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath path) {
-  require_width("mla_attention", x, w.o.size(0));
-  const MlaInputs in = mla_inputs(w, x, cache);
-  const bool absorbed = path == MlaPath::absorbed || (path == MlaPath::automatic && cache != nullptr && x.size(1) == 1);
-  return (absorbed ? mla_absorbed(w, in) : mla_expanded(w, in)).flatten(2);
+at::Tensor mix(const MlaWeights& w, const at::Tensor& q, const Seen& seen) {
+  return (seen.absorbed ? mla_absorbed(w, q, seen) : mla_expanded(w, q, seen)).flatten(2);
 }
 
 // ---- low-rank keys and values ---------------------------------------------------------------------------------------
 
-at::Tensor heads_of(const LowRankKvWeights& w, const at::Tensor& x, LayerCache* cache, MlaPath) {
+Streams streams_of(const LowRankKvWeights& w, const at::Tensor& x, const RopeTable& table) {
   require_width("low_rank_kv_attention", x, w.q.size(1));
-  const RopeTable table = table_for(w.rope, x, cache);
   at::Tensor q = project(x, w.q, w.q_bias).unflatten(-1, {w.heads, w.head_dim});
   if (w.norm) q = rms_norm(q, w.norm->query, w.norm->eps);
-  q = apply_rope(q, table);
-  at::Tensor k = project(x, w.k_a, w.k_a_bias), v = project(x, w.v_a, w.v_a_bias);
-  if (cache != nullptr) {
-    cache->append(k, v);
-    k = cache->first;
-    v = cache->second;
-  }
-  const RopeTable key_table = rope_table(w.rope, 0, k.size(1), x.device());
-  at::Tensor keys = project(k, w.k_b).unflatten(-1, {w.kv_heads, w.head_dim});
+  return {apply_rope(q, table), project(x, w.k_a, w.k_a_bias), project(x, w.v_a, w.v_a_bias)};
+}
+
+at::Tensor mix(const LowRankKvWeights& w, const at::Tensor& q, const Seen& seen) {
+  at::Tensor keys = project(seen.first, w.k_b).unflatten(-1, {w.kv_heads, w.head_dim});
   if (w.norm) keys = rms_norm(keys, w.norm->key, w.norm->eps);
-  keys = apply_rope(keys, key_table);
-  const at::Tensor values = project(v, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim});
-  return causal_attention(q, keys, values, w.scale).flatten(2);
+  keys = apply_rope(keys, table_at(w.rope, seen.positions, 0, keys.size(1), keys.device()));
+  return mixed_values(q, keys, project(seen.second, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim}), w.scale, seen.mask).flatten(2);
+}
+
+// ---- whole sequences and packed ones --------------------------------------------------------------------------------
+
+template <class Form>
+at::Tensor heads_of(const Form& w, const at::Tensor& x, LayerCache* cache, MlaPath path) {
+  const int64_t past = cache != nullptr ? cache->length() : 0, tokens = x.size(1);
+  Streams s = streams_of(w, x, rope_table(w.rope, past, tokens, x.device()));
+  if (cache != nullptr) {
+    cache->append(s.first, s.second);
+    s.first = cache->first;
+    s.second = cache->second;
+  }
+  const bool absorbed = path == MlaPath::absorbed || (path == MlaPath::automatic && cache != nullptr && tokens == 1);
+  return mix(w, s.q, {s.first, s.second, {}, {}, absorbed});
+}
+
+template <class Form>
+at::Tensor packed_heads_of(const Form& w, const at::Tensor& x, const std::vector<Segment>& segments, std::size_t layer) {
+  std::vector<at::Tensor> positions, mixed;
+  for (const Segment& segment : segments) positions.push_back(segment.positions);
+  const Streams s = streams_of(w, x, table_at(w.rope, at::cat(positions), 0, 0, x.device()));
+  int64_t start = 0;
+  for (const Segment& segment : segments) {
+    const int64_t tokens = segment.positions.numel();
+    Seen seen{s.first.narrow(1, start, tokens), s.second.narrow(1, start, tokens), segment.positions, segment.mask, false};
+    if (segment.cache != nullptr) {
+      LayerCache& cache = segment.cache->layers.at(layer);
+      cache.append(seen.first, seen.second);
+      seen = {cache.first, cache.second, {}, {}, tokens == 1};
+    }
+    mixed.push_back(mix(w, s.q.narrow(1, start, tokens), seen));
+    start += tokens;
+  }
+  return at::cat(mixed, 1);
 }
 
 // ---- softmax(q k^T) v -----------------------------------------------------------------------------------------------
 
-at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& added) {
   const int64_t queries = q.size(1), keys = k.size(1), share = q.size(2) / k.size(2), v_dim = v.size(3);
   const auto heads_first = [](const at::Tensor& t) { return t.transpose(1, 2); };
   // The flash back ends want one width for all three: zero columns of v come out as zeros and are cut again.
   const int64_t padding = q.size(3) - v_dim;
   const at::Tensor wide_v = padding > 0 ? at::constant_pad_nd(v, {0, padding}) : v;
   std::optional<at::Tensor> mask;
-  if (queries > 1 && queries != keys)
+  if (added.defined()) mask = added.to(q.options());
+  else if (queries > 1 && queries != keys)
     mask = at::ones({queries, keys}, q.options().dtype(at::kBool)).tril_(keys - queries);
   const at::Tensor out = at::scaled_dot_product_attention(
       heads_first(q), heads_first(k).repeat_interleave(share, 1), heads_first(wide_v).repeat_interleave(share, 1), mask, 0.0,
-      queries > 1 && queries == keys, scale);
+      !added.defined() && queries > 1 && queries == keys, scale);
   return heads_first(out).narrow(-1, 0, v_dim);
 }
 
 // Blocks of queries against the keys that they may see; the heads of a group are rows of one GEMM.
-at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& added) {
   const int64_t batch = q.size(0), queries = q.size(1), heads = q.size(2), keys = k.size(1), groups = k.size(2);
   const int64_t share = heads / groups, past = keys - queries;
   const auto by_group = [&](const at::Tensor& t) { return t.permute({0, 2, 1, 3}).reshape({batch * groups, keys, t.size(3)}); };
@@ -200,7 +228,9 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
     const int64_t rows = std::min(kQueryBlock, queries - start), visible = past + start + rows;
     const at::Tensor block = (q_groups.narrow(3, start, rows) * scale).reshape({batch * groups, share * rows, q.size(3)});
     at::Tensor scores = at::bmm(block, k_rows.narrow(1, 0, visible).transpose(1, 2));
-    if (rows > 1) {
+    if (added.defined()) {
+      scores.view({batch * groups, share, rows, visible}).add_(added.narrow(0, start, rows).narrow(1, 0, visible));
+    } else if (rows > 1) {
       const at::Tensor mask =
           at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);
       scores.view({batch * groups, share, rows, visible}).narrow(3, visible - rows, rows).add_(mask);
@@ -211,6 +241,11 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
   return out.flatten(2, 3);
 }
 
+at::Tensor mixed_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& mask) {
+  const bool own_blocks = q.device().is_cpu() && q.scalar_type() == at::kFloat;
+  return own_blocks ? blocked_attention(q, k, v, scale, mask) : fused_attention(q, k, v, scale, mask);
+}
+
 }  // namespace
 
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
@@ -218,8 +253,15 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
       k.size(1) != v.size(1) || q.size(2) % k.size(2) != 0 || k.size(1) < q.size(1))
     fail<ShapeError>("causal_attention", "wanted q [B,T,H,dk], k [B,S,G,dk], v [B,S,G,dv] with S >= T and H % G = 0, got ",
                      q.sizes(), ", ", k.sizes(), ", ", v.sizes());
-  const bool own_blocks = q.device().is_cpu() && q.scalar_type() == at::kFloat;
-  return own_blocks ? blocked_attention(q, k, v, scale) : fused_attention(q, k, v, scale);
+  return mixed_values(q, k, v, scale, {});
+}
+
+at::Tensor packed_attention(const AttentionWeights& weights, const at::Tensor& x, const std::vector<Segment>& segments, int64_t layer) {
+  int64_t tokens = 0;
+  for (const Segment& segment : segments) tokens += segment.positions.numel();
+  if (x.dim() != 3 || x.size(0) != 1 || x.size(1) != tokens || tokens == 0)
+    fail<ShapeError>("packed_attention", "wanted x [1,", tokens, ",D] for ", segments.size(), " segments, got ", x.sizes());
+  return std::visit([&](const auto& form) { return project(packed_heads_of(form, x, segments, static_cast<std::size_t>(layer)), form.o, form.o_bias); }, weights);
 }
 
 at::Tensor attention_forward(const AttentionWeights& weights, const at::Tensor& x, LayerCache* cache, MlaPath path) {

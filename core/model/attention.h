@@ -18,6 +18,16 @@ at::Tensor attention_heads(const AttentionWeights& weights, const at::Tensor& x)
 //   q [B,T,H,dk]  k [B,S,G,dk]  v [B,S,G,dv]  ->  [B,T,H,dv];  query t sees keys 0 .. S-T+t; head i reads group i/(H/G)
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
 
+// Several sequences in one row of tokens, so that products see them all and nothing is padded. Each token sees those of its own
+// segment alone: the earlier ones, and what the segment's cache holds.
+struct Segment {
+  at::Tensor positions;      // [T] int64, of its tokens, which stand in the row one after another
+  at::Tensor mask;           // optional [T,T] fp32, added to the scores: continuations of one beginning do not see each other. No cache
+  KvCache* cache = nullptr;  // optional, B = 1: the tokens follow those in it, whose positions are 0 .. length-1
+};
+// x [1, sum of T, D] -> the same shape.  `layer` is which of the caches' layers this is. Throws ShapeError.
+at::Tensor packed_attention(const AttentionWeights& weights, const at::Tensor& x, const std::vector<Segment>& segments, int64_t layer);
+
 // Values kept in the cache per token by this layer, counted from a cache that one token was written to.
 int64_t cache_values_per_token(const AttentionWeights& weights);
 

@@ -41,6 +41,20 @@ at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath p
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const { return at::linear(hidden, head).to(at::kFloat); }
 
+at::Tensor Decoder::packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const {
+  if (ids.dim() != 1) fail<ShapeError>("decoder", "wanted ids [N], got ", ids.sizes());
+  for (const Segment& segment : segments)
+    if (segment.cache != nullptr && segment.cache->layers.empty()) segment.cache->layers.resize(layers.size());
+  at::Tensor hidden = embed(ids.unsqueeze(0));
+  for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
+    hidden = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), segments, layer).add_(hidden);
+    hidden.add_(mlp(layer, hidden));
+    if (device().is_cpu()) require_finite(hidden, "after layer " + std::to_string(layer));
+  }
+  if (!device().is_cpu()) require_finite(hidden, "after the last layer");
+  return rms_norm(hidden, final_norm, config.rms_norm_eps)[0];
+}
+
 int64_t Decoder::parameters() const {
   std::unordered_set<const void*> seen;
   int64_t count = 0;

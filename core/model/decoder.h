@@ -32,6 +32,8 @@ struct Decoder {
 
   // ids [B,T] int64 -> normed last hidden states [B,T,D]. With a cache the tokens follow those in it.
   at::Tensor last_hidden(const at::Tensor& ids, KvCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
+  // Packed sequences: ids [N] of all segments -> normed last hidden states [N,D]. Caches that are empty are given their layers.
+  at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const;
   // hidden [..., D] -> logits [..., V], fp32
   at::Tensor logits(const at::Tensor& hidden) const;
 

@@ -123,3 +123,30 @@ TEST_CASE("bf16 and fp16 run through the same code and stay near fp32", "[model]
     CHECK(max_relative_error(narrow.last_hidden(ids), wanted) < 0.05);  // eight bits of mantissa through two layers
   }
 }
+
+TEST_CASE("packed sequences give what each gives alone, with and without a cache, and branches do not see each other", "[model][packed][identity]") {
+  const Decoder original = tiny_decoder();
+  const int form = GENERATE(0, 1, 2);
+  const Decoder model = form == 0 ? original : form == 1 ? converted_tiny("transmla", {{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 12}})
+                                                       : converted_tiny("svd", {{"cache_values", 16}});
+  const at::Tensor a = tiny_ids(1, 9, 50, 1)[0], b = tiny_ids(1, 5, 50, 2)[0], end = tiny_ids(1, 4, 50, 3)[0], other = tiny_ids(1, 3, 50, 4)[0];
+  const auto alone = [&](const at::Tensor& ids) { return model.last_hidden(ids.unsqueeze(0))[0]; };
+  const auto from = [](int64_t start, int64_t count) { return at::arange(start, start + count, at::TensorOptions(at::kLong)); };
+
+  // [a, then end or other], and b by itself.
+  at::Tensor mask = at::full({16, 16}, -std::numeric_limits<float>::infinity()).triu_(1);
+  mask.narrow(0, 13, 3).narrow(1, 9, 4).fill_(-std::numeric_limits<float>::infinity());
+  const Segment tree{at::cat({from(0, 13), from(9, 3)}), mask, nullptr}, plain{from(0, 5), {}, nullptr};
+  const at::Tensor packed = model.packed_hidden(at::cat({a, end, other, b}), {tree, plain});
+  CHECK(max_relative_error(packed.narrow(0, 0, 13), alone(at::cat({a, end}))) < kFp32Reordering);
+  CHECK(max_relative_error(packed.narrow(0, 13, 3), alone(at::cat({a, other})).narrow(0, 9, 3)) < kFp32Reordering);
+  CHECK(max_relative_error(packed.narrow(0, 16, 5), alone(b)) < kFp32Reordering);
+
+  KvCache first, second;
+  model.packed_hidden(at::cat({a, b}), {{from(0, 9), {}, &first}, {from(0, 5), {}, &second}});
+  const at::Tensor next = model.packed_hidden(at::cat({end.narrow(0, 0, 1), other}), {{from(9, 1), {}, &first}, {from(5, 3), {}, &second}});
+  CHECK(max_relative_error(next.narrow(0, 0, 1), alone(at::cat({a, end.narrow(0, 0, 1)})).narrow(0, 9, 1)) < kFp32Reordering);
+  CHECK(max_relative_error(next.narrow(0, 1, 3), alone(at::cat({b, other})).narrow(0, 5, 3)) < kFp32Reordering);
+  CHECK(first.length() == 10);
+  CHECK(second.length() == 8);
+}
