@@ -11,6 +11,8 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   virtual at::Tensor last_hidden(const at::Tensor& ids) = 0;  // [B,T] int64 -> [B,T,D] normed
   virtual const at::Tensor& head() const = 0;                 // [V,D]
+  // ids [N] of all segments -> [N,D] normed. Segments and their caches: core/model/attention.h.
+  virtual at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) = 0;
 };
 
 class DecoderModel : public LanguageModel {
@@ -18,6 +20,7 @@ class DecoderModel : public LanguageModel {
   explicit DecoderModel(const Decoder& decoder) : decoder_(decoder) {}
   at::Tensor last_hidden(const at::Tensor& ids) override { return decoder_.last_hidden(ids); }
   const at::Tensor& head() const override { return decoder_.head; }
+  at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) override { return decoder_.packed_hidden(ids, segments); }
 
  private:
   const Decoder& decoder_;

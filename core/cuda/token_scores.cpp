@@ -125,7 +125,7 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
   const int64_t tokens = targets.numel(), vocabulary = stages[0].head.size(0);
   const auto count = static_cast<int64_t>(stages.size());
   TokenScores out{at::zeros({count, tokens}, at::kDouble), at::zeros({count, tokens}, at::kDouble),
-                  at::zeros({count, tokens}, at::kBool)};
+                  at::zeros({count, tokens}, at::kBool), at::zeros({count, tokens}, at::kLong)};
   const at::Tensor target_ids = targets.to(at::kCPU, at::kLong).contiguous();
   const int64_t* target = target_ids.const_data_ptr<int64_t>();
   std::vector<Running> running(static_cast<std::size_t>(kRows * count));
@@ -152,6 +152,7 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
         const double log_z = now[s].maximum + std::log(now[s].sum);
         out.nll_nats.data_ptr<double>()[s * tokens + start + row] = log_z - now[s].target;
         out.same_top.data_ptr<bool>()[s * tokens + start + row] = now[s].top == now[0].top;
+        out.top.data_ptr<int64_t>()[s * tokens + start + row] = now[s].top;
         if (s > 0) out.kld_nats.data_ptr<double>()[s * tokens + start + row] = now[s].cross / now[0].sum - log_z_p + log_z;
       }
     }

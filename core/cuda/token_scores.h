@@ -17,6 +17,7 @@ struct TokenScores {
   at::Tensor nll_nats;  // [S,N] fp64: log(sum_v exp(l_v)) - l_target, with l = hidden head^T
   at::Tensor kld_nats;  // [S,N] fp64: KL(p || stage), zero in row 0
   at::Tensor same_top;  // [S,N] bool: the most likely token is p's
+  at::Tensor top;       // [S,N] int64: the most likely token; of equals the first
 };
 
 // targets [N] int64 in [0,V). Products in the tensors' dtype, exponentials and block sums in fp32 with the row maximum

@@ -3,7 +3,7 @@
 namespace mla::reference {
 
 TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets) {
-  std::vector<at::Tensor> nll, kld, same;
+  std::vector<at::Tensor> nll, kld, same, top;
   at::Tensor log_p;
   for (const StageHidden& stage : stages) {
     const at::Tensor logits = stage.hidden.to(at::kCPU, at::kDouble).matmul(stage.head.to(at::kCPU, at::kDouble).t());
@@ -11,9 +11,10 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
     if (!log_p.defined()) log_p = log_q;
     nll.push_back(-log_q.gather(1, targets.unsqueeze(1)).squeeze(1));
     kld.push_back((log_p.exp() * (log_p - log_q)).sum(1));
+    top.push_back(log_q.argmax(1));
     same.push_back(log_p.argmax(1) == log_q.argmax(1));
   }
-  return {at::stack(nll), at::stack(kld), at::stack(same)};
+  return {at::stack(nll), at::stack(kld), at::stack(same), at::stack(top)};
 }
 
 }  // namespace mla::reference

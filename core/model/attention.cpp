@@ -190,6 +190,11 @@ at::Tensor packed_heads_of(const Form& w, const at::Tensor& x, const std::vector
       LayerCache& cache = segment.cache->layers.at(layer);
       cache.append(seen.first, seen.second);
       seen = {cache.first, cache.second, {}, {}, tokens == 1};
+    } else if (segment.prefix != nullptr) {
+      const LayerCache& prefix = segment.prefix->layers.at(layer);
+      seen.first = at::cat({prefix.first, seen.first}, 1);
+      seen.second = at::cat({prefix.second, seen.second}, 1);
+      seen.positions = at::cat({at::arange(prefix.length(), segment.positions.options()), segment.positions});
     }
     mixed.push_back(mix(w, s.q.narrow(1, start, tokens), seen));
     start += tokens;
@@ -229,7 +234,7 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
     const at::Tensor block = (q_groups.narrow(3, start, rows) * scale).reshape({batch * groups, share * rows, q.size(3)});
     at::Tensor scores = at::bmm(block, k_rows.narrow(1, 0, visible).transpose(1, 2));
     if (added.defined()) {
-      scores.view({batch * groups, share, rows, visible}).add_(added.narrow(0, start, rows).narrow(1, 0, visible));
+      scores.view({batch * groups, share, rows, visible}).add_(added.narrow(0, start, rows).narrow(1, 0, visible));  // hides what comes later too
     } else if (rows > 1) {
       const at::Tensor mask =
           at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);

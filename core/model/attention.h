@@ -22,8 +22,9 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::
 // segment alone: the earlier ones, and what the segment's cache holds.
 struct Segment {
   at::Tensor positions;      // [T] int64, of its tokens, which stand in the row one after another
-  at::Tensor mask;           // optional [T,T] fp32, added to the scores: continuations of one beginning do not see each other. No cache
-  KvCache* cache = nullptr;  // optional, B = 1: the tokens follow those in it, whose positions are 0 .. length-1
+  at::Tensor mask;           // optional [T,T] fp32, added to the scores: continuations of one beginning do not see each other
+  KvCache* cache = nullptr;  // optional, B = 1: the tokens follow those in it, whose positions are 0 .. length-1, and join them
+  const KvCache* prefix = nullptr;  // the same, but it stays as it is: many segments may follow it. A mask is then [T, length+T]
 };
 // x [1, sum of T, D] -> the same shape.  `layer` is which of the caches' layers this is. Throws ShapeError.
 at::Tensor packed_attention(const AttentionWeights& weights, const at::Tensor& x, const std::vector<Segment>& segments, int64_t layer);

@@ -1,0 +1,177 @@
+#include "eval/batch_generation.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "core/base/error.h"
+#include "core/base/process.h"
+#include "core/base/progress.h"
+
+namespace mla {
+namespace {
+
+constexpr int64_t kPrefill = 2048;  // tokens of a prompt read at once, so that memory does not grow with its length
+
+// One sequence on its way.
+struct Running {
+  std::size_t request = 0;
+  KvCache cache;
+  std::vector<int32_t> ids;
+  at::Tensor hidden;  // [D] at its last token
+  bool finished = false;
+};
+
+at::Tensor positions_from(int64_t start, int64_t count) { return at::arange(start, start + count, at::TensorOptions(at::kLong)); }
+
+void read_prompt(LanguageModel& model, const std::vector<int32_t>& prompt, Running& sequence) {
+  const at::Tensor ids = at::tensor(std::vector<int64_t>(prompt.begin(), prompt.end()), at::kLong);
+  for (int64_t start = 0; start < ids.numel(); start += kPrefill) {
+    throw_if_interrupted();
+    const int64_t count = std::min(kPrefill, ids.numel() - start);
+    const at::Tensor hidden = model.packed_hidden(ids.narrow(0, start, count), {{positions_from(start, count), {}, &sequence.cache}});
+    sequence.hidden = hidden[count - 1].clone();
+  }
+}
+
+// Whether the text so far holds a stop string; only what the last token can have completed is looked at.
+bool stops(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, const std::vector<std::string>& stop) {
+  if (stop.empty()) return false;
+  std::size_t longest = 0;
+  for (const std::string& s : stop) longest = std::max(longest, s.size());
+  std::size_t bytes = 0, first = ids.size();
+  while (first > 0 && bytes < longest + tokenizer.piece(ids.back()).size()) bytes += tokenizer.piece(ids[--first]).size();
+  return first_stop(tokenizer.decode({ids.data() + first, ids.size() - first}), stop) != std::string::npos;
+}
+
+class Group {
+ public:
+  Group(LanguageModel& model, const Tokenizer& tokenizer, const std::vector<GenerationRequest>& requests, std::vector<std::size_t> members)
+      : model_(model), tokenizer_(tokenizer), requests_(requests) {
+    for (const std::size_t member : members) {
+      running_.push_back({});
+      running_.back().request = member;
+    }
+  }
+
+  std::vector<Generated> run() {
+    for (Running& sequence : running_) read_prompt(model_, requests_[sequence.request].prompt, sequence);
+    while (choose()) advance();
+    std::vector<Generated> all;
+    for (const Running& sequence : running_) {
+      Generated out{sequence.request, sequence.ids, tokenizer_.decode(sequence.ids)};
+      out.text.resize(std::min(out.text.size(), first_stop(out.text, requests_[sequence.request].stop)));
+      all.push_back(std::move(out));
+    }
+    return all;
+  }
+
+ private:
+  // The next token of every sequence that goes on; false when none does.
+  bool choose() {
+    std::vector<at::Tensor> hidden;
+    std::vector<Running*> active;
+    for (Running& sequence : running_) {
+      if (static_cast<int64_t>(sequence.ids.size()) >= requests_[sequence.request].max_new_tokens) finish(sequence);
+      if (sequence.finished) continue;
+      hidden.push_back(sequence.hidden);
+      active.push_back(&sequence);
+    }
+    if (active.empty()) return false;
+    at::Tensor logits = at::linear(at::stack(hidden), model_.head()).to(at::kFloat);
+    for (std::size_t i = 0; i < active.size(); ++i) {
+      const GenerationRequest& request = requests_[active[i]->request];
+      if (static_cast<int64_t>(active[i]->ids.size()) >= request.min_new_tokens) continue;
+      for (const int32_t id : request.stop_ids) logits[static_cast<int64_t>(i)][id] = -std::numeric_limits<float>::infinity();
+    }
+    const at::Tensor top = logits.argmax(-1).to(at::kCPU);
+    bool any = false;
+    for (std::size_t i = 0; i < active.size(); ++i) any = take(*active[i], static_cast<int32_t>(top[static_cast<int64_t>(i)].item<int64_t>())) || any;
+    return any;
+  }
+
+  bool take(Running& sequence, int32_t id) {
+    const GenerationRequest& request = requests_[sequence.request];
+    if (std::find(request.stop_ids.begin(), request.stop_ids.end(), id) != request.stop_ids.end()) {
+      finish(sequence);
+      return false;
+    }
+    sequence.ids.push_back(id);
+    if (static_cast<int64_t>(sequence.ids.size()) >= request.max_new_tokens || stops(tokenizer_, sequence.ids, request.stop)) finish(sequence);
+    return !sequence.finished;
+  }
+
+  static void finish(Running& sequence) {
+    sequence.finished = true;
+    sequence.cache = {};
+    sequence.hidden = at::Tensor();
+  }
+
+  void advance() {
+    throw_if_interrupted();
+    std::vector<int64_t> ids;
+    std::vector<Segment> segments;
+    std::vector<Running*> active;
+    for (Running& sequence : running_) {
+      if (sequence.finished) continue;
+      ids.push_back(sequence.ids.back());
+      segments.push_back({positions_from(sequence.cache.length(), 1), {}, &sequence.cache});
+      active.push_back(&sequence);
+    }
+    const at::Tensor hidden = model_.packed_hidden(at::tensor(ids, at::kLong), segments);
+    for (std::size_t i = 0; i < active.size(); ++i) active[i]->hidden = hidden[static_cast<int64_t>(i)];
+  }
+
+  LanguageModel& model_;
+  const Tokenizer& tokenizer_;
+  const std::vector<GenerationRequest>& requests_;
+  std::vector<Running> running_;
+};
+
+}  // namespace
+
+std::size_t first_stop(const std::string& text, const std::vector<std::string>& stop) {
+  std::size_t first = std::string::npos;
+  for (const std::string& s : stop)
+    if (!s.empty()) first = std::min(first, text.find(s));
+  return first;
+}
+
+void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const std::vector<GenerationRequest>& requests, const BatchOptions& options,
+                      const std::function<void(const std::vector<Generated>&)>& finished) {
+  if (options.batch < 1) fail<ConfigError>("generation", "wanted a batch of at least 1, got ", options.batch);
+  std::vector<std::size_t> order(requests.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (const std::size_t i : order)
+    if (requests[i].prompt.empty()) fail<ConfigError>("generation", "wanted a prompt of at least one token in item ", i, ", got none");
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return requests[a].prompt.size() > requests[b].prompt.size(); });
+
+  const auto group_size = static_cast<std::size_t>(options.batch);
+  for (std::size_t first = 0; first < order.size(); first += group_size) {
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
+    const std::vector<std::size_t> members(begin, begin + static_cast<std::ptrdiff_t>(std::min(group_size, order.size() - first)));
+    const auto is_done = [&](std::size_t i) { return i < options.done.size() && options.done[i]; };
+    if (std::all_of(members.begin(), members.end(), is_done)) continue;
+    std::size_t size = members.size();
+    std::vector<Generated> all;
+    for (std::size_t start = 0; start < members.size();) {
+      const std::size_t end = std::min(start + size, members.size());
+      try {
+        for (Generated& one : Group(model, tokenizer, requests, {members.begin() + static_cast<std::ptrdiff_t>(start), members.begin() + static_cast<std::ptrdiff_t>(end)}).run())
+          all.push_back(std::move(one));
+        start = end;
+      } catch (const std::bad_alloc&) {
+        if (size == 1) throw;
+        size /= 2;
+        warn("out of memory: " + std::to_string(size) + " sequences at a time");
+      } catch (const c10::OutOfMemoryError&) {
+        if (size == 1) throw;
+        size /= 2;
+        warn("out of device memory: " + std::to_string(size) + " sequences at a time");
+      }
+    }
+    finished(all);
+  }
+}
+
+}  // namespace mla
