@@ -38,6 +38,10 @@ double quantile(const std::vector<double>& sorted, double share) {
 // What grows while the windows pass.
 struct StageTotals {
   std::vector<double> window_nll, window_kld, token_kld, same_top;
+  std::vector<int64_t> window_tokens;
+  int64_t tokens() const { return std::accumulate(window_tokens.begin(), window_tokens.end(), int64_t{0}); }
+  double nll() const { return std::inner_product(window_nll.begin(), window_nll.end(), window_tokens.begin(), 0.0); }  // nats, of all tokens
+  double mean_nll() const { return nll() / static_cast<double>(tokens()); }
   double seconds = 0, cpu_seconds = 0;
 };
 
@@ -46,28 +50,69 @@ void require_number(double value, const std::string& stage, int64_t window) {
     fail<NumericalError>("perplexity", "wanted a finite log-likelihood, got ", value, " in stage ", stage, ", window ", window);
 }
 
+// Which predictions of a batch count, as rows of its hidden states one window after another; and how many of each window.
+struct Predictions {
+  at::Tensor rows, targets;     // [N] int64
+  std::vector<int64_t> counts;  // by window
+};
+
+Predictions predictions_of(const Windows& windows, int64_t first, int64_t count) {
+  Predictions p;
+  std::vector<int64_t> rows, targets;
+  int64_t start = 0;
+  for (int64_t w = first; w < first + count; ++w) {
+    const at::Tensor ids = windows.ids[w].contiguous(), scored = windows.scored.defined() ? windows.scored[w].contiguous() : at::Tensor();
+    const int64_t length = windows.lengths.defined() ? windows.lengths[w].item<int64_t>() : ids.size(0);
+    const std::size_t before = rows.size();
+    for (int64_t t = 0; t + 1 < length; ++t) {
+      if (scored.defined() && !scored.const_data_ptr<bool>()[t]) continue;
+      rows.push_back(start + t);
+      targets.push_back(ids.const_data_ptr<int64_t>()[t + 1]);
+    }
+    p.counts.push_back(static_cast<int64_t>(rows.size() - before));
+    start += length;
+  }
+  p.rows = at::tensor(rows, at::kLong);
+  p.targets = at::tensor(targets, at::kLong);
+  return p;
+}
+
+// Last hidden states of a batch of windows, one window after another.  [sum of lengths, D]
+at::Tensor hidden_of(LanguageModel& model, const Windows& windows, int64_t first, int64_t count) {
+  if (!windows.lengths.defined()) return model.last_hidden(windows.ids.narrow(0, first, count)).flatten(0, 1);
+  std::vector<at::Tensor> ids;
+  std::vector<Segment> segments;
+  for (int64_t w = first; w < first + count; ++w) {
+    ids.push_back(windows.ids[w].narrow(0, 0, windows.lengths[w].item<int64_t>()));
+    segments.push_back({at::arange(ids.back().numel(), at::TensorOptions(at::kLong)), {}, nullptr});
+  }
+  return model.packed_hidden(at::cat(ids), segments);
+}
+
 // Adds one batch's token scores, window by window.
-void add_batch(const TokenScores& scores, const std::vector<StageModel>& stages, int64_t first_window, int64_t windows,
+void add_batch(const TokenScores& scores, const std::vector<StageModel>& stages, int64_t first_window, const std::vector<int64_t>& counts,
                std::vector<StageTotals>& totals, std::vector<SampleRow>& rows) {
-  const int64_t predicted = scores.nll_nats.size(1) / windows;
+  const at::Tensor same_top = scores.same_top.to(at::kDouble);
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const auto row = static_cast<int64_t>(s);
-    const at::Tensor nll = scores.nll_nats[row].view({windows, predicted}).mean(1);
-    const at::Tensor kld = scores.kld_nats[row].contiguous();
-    const at::Tensor window_kld = kld.view({windows, predicted}).mean(1);
-    for (int64_t w = 0; w < windows; ++w) {
-      const double value = nll[w].item<double>();
-      require_number(value, stages[s].stage, first_window + w);
+    const at::Tensor nll = scores.nll_nats[row], kld = scores.kld_nats[row].contiguous(), same = same_top[row].contiguous();
+    int64_t start = 0;
+    for (std::size_t w = 0; w < counts.size(); ++w) {
+      const int64_t window = first_window + static_cast<int64_t>(w);
+      if (counts[w] == 0) continue;
+      const double value = nll.narrow(0, start, counts[w]).mean().item<double>();
+      require_number(value, stages[s].stage, window);
       totals[s].window_nll.push_back(value);
-      rows.push_back({stages[s].stage, "window_nll", first_window + w, value});
-      if (s == 0) continue;
-      totals[s].window_kld.push_back(window_kld[w].item<double>());
-      rows.push_back({stages[s].stage, "window_kld", first_window + w, totals[s].window_kld.back()});
+      totals[s].window_tokens.push_back(counts[w]);
+      rows.push_back({stages[s].stage, "window_nll", window, value});
+      if (s > 0) {
+        totals[s].window_kld.push_back(kld.narrow(0, start, counts[w]).mean().item<double>());
+        rows.push_back({stages[s].stage, "window_kld", window, totals[s].window_kld.back()});
+      }
+      start += counts[w];
     }
     if (s == 0) continue;
-    const double* data = kld.const_data_ptr<double>();
-    totals[s].token_kld.insert(totals[s].token_kld.end(), data, data + kld.numel());
-    const at::Tensor same = scores.same_top[row].to(at::kDouble).contiguous();
+    totals[s].token_kld.insert(totals[s].token_kld.end(), kld.const_data_ptr<double>(), kld.const_data_ptr<double>() + kld.numel());
     totals[s].same_top.insert(totals[s].same_top.end(), same.const_data_ptr<double>(), same.const_data_ptr<double>() + same.numel());
   }
 }
@@ -85,7 +130,7 @@ StageScore::Divergence divergence_of(StageTotals& stage, const StageTotals& refe
   d.maximum = stage.token_kld.back();
   std::vector<double> log_ratio;
   for (std::size_t w = 0; w < stage.window_nll.size(); ++w) log_ratio.push_back(stage.window_nll[w] - reference.window_nll[w]);
-  d.ppl_ratio = std::exp(mean_of(log_ratio));
+  d.ppl_ratio = std::exp(stage.mean_nll() - reference.mean_nll());
   d.ppl_ratio_std_error = d.ppl_ratio * error_of_mean(log_ratio);
   d.window_kld = stage.window_kld;
   return d;
@@ -95,7 +140,7 @@ std::string running_value(const std::vector<StageModel>& stages, const std::vect
   std::string text;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     char value[96];
-    const double perplexity = std::exp(mean_of(totals[s].window_nll));
+    const double perplexity = std::exp(totals[s].mean_nll());
     std::snprintf(value, sizeof value, "%s%s %.3f +/- %.3f", s == 0 ? "" : ", ", stages[s].stage.c_str(), perplexity,
                   perplexity * error_of_mean(totals[s].window_nll));
     text += value;
@@ -108,30 +153,30 @@ std::string running_value(const std::vector<StageModel>& stages, const std::vect
 std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, const Windows& windows,
                                       const PerplexityOptions& options) {
   if (stages.empty()) fail<ConfigError>("perplexity", "wanted at least one model to score, got none");
-  const int64_t count = windows.ids.size(0), length = windows.ids.size(1);
+  const int64_t count = windows.ids.size(0);
   std::vector<StageTotals> totals(stages.size());
   Progress progress("Scoring", "windows", count);
 
   for (int64_t first = 0; first < count; first += options.batch_windows) {
     throw_if_interrupted();
     const int64_t batch = std::min(options.batch_windows, count - first);
-    const at::Tensor ids = windows.ids.narrow(0, first, batch);
+    const Predictions predictions = predictions_of(windows, first, batch);
     std::vector<StageHidden> hidden;
     for (std::size_t s = 0; s < stages.size(); ++s) {
       const Stopwatch watch;
-      const at::Tensor last = stages[s].model->last_hidden(ids).narrow(1, 0, length - 1);
-      hidden.push_back({last.reshape({batch * (length - 1), last.size(2)}), stages[s].model->head()});
+      const at::Tensor all = hidden_of(*stages[s].model, windows, first, batch);
+      hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head()});
       totals[s].seconds += watch.seconds();
       totals[s].cpu_seconds += watch.cpu();
     }
     const Stopwatch watch;
-    const TokenScores scores = token_scores(hidden, ids.narrow(1, 1, length - 1).reshape(-1));
+    const TokenScores scores = token_scores(hidden, predictions.targets);
     for (StageTotals& stage : totals) {  // one pass over the vocabulary serves all stages: each carries its share
       stage.seconds += watch.seconds() / static_cast<double>(stages.size());
       stage.cpu_seconds += watch.cpu() / static_cast<double>(stages.size());
     }
     std::vector<SampleRow> rows;
-    add_batch(scores, stages, first, batch, totals, rows);
+    add_batch(scores, stages, first, predictions.counts, totals, rows);
     if (options.sink != nullptr) options.sink->add(rows);
     progress.advance(first + batch, running_value(stages, totals));
   }
@@ -140,7 +185,14 @@ std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, con
   for (std::size_t s = 0; s < stages.size(); ++s) {
     StageScore score;
     score.stage = stages[s].stage;
-    score.perplexity = std::exp(mean_of(totals[s].window_nll));
+    score.perplexity = std::exp(totals[s].mean_nll());
+    score.tokens = totals[s].tokens();
+    if (windows.words > 0 && windows.bytes > 0) {
+      const auto words = static_cast<double>(windows.words), bytes = static_cast<double>(windows.bytes);
+      score.word_perplexity = std::exp(totals[s].nll() / words);
+      score.byte_perplexity = std::exp(totals[s].nll() / bytes);
+      score.bits_per_byte = totals[s].nll() / (bytes * std::log(2.0));
+    }
     score.std_error = score.perplexity * error_of_mean(totals[s].window_nll);
     score.windows = count;
     score.window_nll = totals[s].window_nll;
@@ -160,6 +212,8 @@ std::vector<Metric> to_metrics(const std::vector<StageScore>& scores, const std:
     };
     const std::optional<double> spread = score.windows > 1 ? std::optional(score.std_error) : std::nullopt;
     add("perplexity", score.perplexity, spread, score.windows, "1", Better::lower);
+    for (const auto& [name, value, unit] : {std::tuple{"word_perplexity", score.word_perplexity, "1"}, {"byte_perplexity", score.byte_perplexity, "1"}, {"bits_per_byte", score.bits_per_byte, "bits"}})
+      if (value) add(name, *value, std::nullopt, score.tokens, unit, Better::lower);
     if (!score.divergence) continue;
     const StageScore::Divergence& d = *score.divergence;
     add("kld_mean", d.mean, d.std_error, score.windows, "nats", Better::lower);

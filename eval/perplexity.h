@@ -17,10 +17,12 @@ struct StageModel {
 
 struct StageScore {
   std::string stage;
-  double perplexity = 0;  // exp(mean over windows of the window's mean NLL over its window-1 predicted tokens)
+  double perplexity = 0;  // exp(NLL of all predictions that count / their number)
   double std_error = 0;   // perplexity * standard error of the mean of the windows' means
-  int64_t windows = 0;
-  std::vector<double> window_nll;  // nats, per window
+  int64_t windows = 0, tokens = 0;  // tokens: predictions that count
+  std::vector<double> window_nll;  // nats, per window: mean over its predictions that count
+  // lm-eval's normalisers, where the windows know words and bytes: exp(NLL / words), exp(NLL / bytes), NLL / (bytes ln 2)
+  std::optional<double> word_perplexity, byte_perplexity, bits_per_byte;
   double seconds = 0, cpu_seconds = 0;
   struct Divergence {          // against the first stage; only for the others
     double mean = 0, std_error = 0;  // nats per token; std_error over tokens

@@ -48,17 +48,18 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
                {"batch_size", flags.samples.batch_size}, {"seed", flags.samples.seed}, {"tokens", samples_.tokens()}};
     if (!flags.samples.rows.field.empty()) config_["field"] = flags.samples.rows.field;
   }
-  if (flags.self_samples > 0) write_own(flags, model.decoder);
+  const int64_t own = flags.self_samples.value_or(flags.ids.empty() ? recipe.self_samples : 0);
+  if (own > 0) write_own(own, flags, model.decoder);
 }
 
-void Calibrator::write_own(const CalibrationFlags& flags, const Decoder& model) {
+void Calibrator::write_own(int64_t count, const CalibrationFlags& flags, const Decoder& model) {
   const int64_t length = flags.samples.max_seqlen;
-  const auto write = [&] { return NamedTensors{{"ids", write_samples(model, flags.self_samples, length, flags.samples.seed)}}; };
-  const std::string key = "self samples 1\n" + model_key_ + '\n' + Json{flags.self_samples, length, flags.samples.seed}.dump();
+  const auto write = [&] { return NamedTensors{{"ids", write_samples(model, count, length, flags.samples.seed)}}; };
+  const std::string key = "self samples 1\n" + model_key_ + '\n' + Json{count, length, flags.samples.seed}.dump();
   const at::Tensor ids = find_tensor(use_cache_ ? cached_tensors("samples", key, write) : write(), "ids");
   add_samples(ids, flags.samples.batch_size, samples_);
   if (search_samples_) add_samples(ids, flags.samples.batch_size, *search_samples_);
-  config_["self_samples"] = flags.self_samples;
+  config_["self_samples"] = count;
   config_["tokens"] = samples_.tokens();
 }
 

@@ -69,9 +69,9 @@ Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, c
                        std::vector<std::string>& warnings) {
   const Text text = find_text(flags.corpus, TextRole::corpus, data_root);
   if (text.warning) warnings.push_back(*text.warning);
-  Windows windows = chunk_text(text.path, tokenizer, flags.windows);
+  Windows windows = cut_text(text.path, tokenizer, flags.windows);
   windows.corpus = text.name;
-  if (flags.limit > 0) windows.ids = windows.ids.narrow(0, 0, std::min(flags.limit, windows.ids.size(0)));
+  if (flags.limit > 0) cut_windows(windows, flags.limit);
   return windows;
 }
 

@@ -49,7 +49,7 @@ class Calibrator {
 
  private:
   CalibrationStats measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples);
-  void write_own(const CalibrationFlags& flags, const Decoder& model);
+  void write_own(int64_t count, const CalibrationFlags& flags, const Decoder& model);
   CalibrationStats collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples);
 
   CalibrationSamples samples_;

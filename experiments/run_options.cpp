@@ -72,7 +72,7 @@ void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command.add_option("--cal-field", flags.samples.rows.field, "Field of JSON rows that holds the text [text]")->group(group);
   command.add_option_function<int64_t>("--cal-nsamples", [&flags](int64_t count) { flags.samples.samples = count, flags.samples_given = true; },
                                        "Samples to draw [128, or the method's own number]")->check(CLI::PositiveNumber)->group(group);
-  command.add_option("--cal-self-samples", flags.self_samples, "Further samples, which the original model writes itself from random first tokens [0]")
+  command.add_option("--cal-self-samples", flags.self_samples, "Further samples, which the original model writes itself from random first tokens [0, or the method's own number]")
       ->check(CLI::NonNegativeNumber)->group(group);
   command.add_option("--cal-max-seqlen", flags.samples.max_seqlen, "Tokens per sample [256]")->check(CLI::PositiveNumber)->group(group);
   command.add_option("--cal-batch-size", flags.samples.batch_size, "Samples per batch [8]")->check(CLI::PositiveNumber)->group(group);
@@ -93,6 +93,11 @@ void require_calibration(const CalibrationFlags& flags, const std::string& metho
 void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
   const std::string group = "Evaluation";
   command.add_option("--corpus", flags.corpus, "Text to score: a file, or one of the named texts (wikitext2-tok, debian-policy, debian-faq)")->required()->group(group);
+  command.add_option("--protocol", flags.windows.protocol, "How the text is cut and what counts: " + join(window_protocols()) + " [hf-chunk]")
+      ->check(CLI::IsMember(window_protocols()))->group(group);
+  command.add_option("--stride", flags.windows.stride, "Tokens from window to window under hf-stride [half of --window]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--bos", flags.windows.bos, "BOS token: none, text (one at its beginning), window (in place of each window's first token) [none]")
+      ->check(CLI::IsMember({"none", "text", "window"}))->group(group);
   command.add_option("--window", flags.windows.window, "Tokens per window [2048]")->check(CLI::Range(2, 1 << 20))->group(group);
   command.add_option("--max-windows", flags.windows.max_windows, "Score the first N windows; part of the protocol's name [all]")
       ->check(CLI::NonNegativeNumber)->group(group);

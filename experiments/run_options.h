@@ -31,7 +31,7 @@ struct CalibrationFlags {
   std::string ids, dataset;  // --calibration-ids wins; exactly one is wanted
   SampleOptions samples;
   bool samples_given = false;  // --cal-nsamples; else the recipe may name its own number
-  int64_t self_samples = 0;    // further samples, written by the model
+  std::optional<int64_t> self_samples;  // further samples, written by the model; else the recipe's own number
   bool no_cache = false;
   std::string select_on = "calibration";  // what a search scores on: windows held out of the calibration, or the test windows
   std::string qk_norms, save_qk_norms;    // files of 2-norm ranks

@@ -120,6 +120,7 @@ struct Recipe {
   QueryBasis query_basis = QueryBasis::activations;
   bool has_partial_rope_stage = true;
   std::optional<int64_t> calibration_samples;  // how many to draw where the user names no number
+  int64_t self_samples = 0;                    // how many the model is to write beside them where the user names no number
   LatentNorm latent_norm = LatentNorm::none;
   bool fold_scale = false;   // q is written so that the layer's scale is (n + d_R)^-1/2, as DeepSeek's classes have it
   bool free_biases = false;  // biases of position-free keys and of values stay out of the latent (CacheForm::latent)

@@ -1,5 +1,6 @@
 #include "results/schema.h"
 
+#include <iterator>
 #include <string>
 
 #include "core/base/error.h"
@@ -80,6 +81,28 @@ CREATE TABLE sample (
 ) STRICT, WITHOUT ROWID;
 )";
 
+// Version 2: answers of tasks.
+constexpr const char* kVersion2 = R"(
+CREATE TABLE answer (
+  run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+  task TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  item TEXT NOT NULL,
+  prompt_sha256 TEXT NOT NULL CHECK (length(prompt_sha256) = 64),
+  prediction TEXT NOT NULL,
+  gold TEXT NOT NULL,
+  score REAL NOT NULL CHECK (abs(score) < 1e308),
+  tokens INTEGER NOT NULL,
+  detail TEXT NOT NULL,
+  PRIMARY KEY (run_id, task, stage, position)
+) STRICT, WITHOUT ROWID;
+)";
+
+// kSteps[v - 1] brings a database of version v to version v + 1.
+constexpr const char* kSteps[] = {kVersion2};
+static_assert(std::size(kSteps) == kSchemaVersion - 1);
+
 int64_t pragma(const Database& database, const char* name) {
   Statement read(database, std::string("PRAGMA ") + name);
   return read.step() ? read.integer(0) : 0;
@@ -102,26 +125,29 @@ void create_or_migrate(Database& database) {
   if (!is_empty(database)) require_ours(database);
   database.execute("PRAGMA journal_mode = DELETE");  // rewrites the header of a WAL database, so only of one that is ours
   Transaction transaction(database);  // version and tables are read inside it, so that two processes cannot both create
+  int64_t version = 1;
   if (is_empty(database)) {
     database.execute(kTables);
     database.execute(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str());
-    database.execute(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str());
-    transaction.commit();
-    return;
+  } else {
+    require_ours(database);
+    version = pragma(database, "user_version");
+    if (version == kSchemaVersion) return;
   }
-  require_ours(database);
-  const int64_t version = pragma(database, "user_version");
-  if (version != kSchemaVersion)
+  if (version < 1 || version > kSchemaVersion)
     fail<StoreError>("store", "wanted schema version ", kSchemaVersion, " in ", database.path().string(), ", got ", version,
                      version > kSchemaVersion ? "; a newer mlaforge wrote it: use that one, or another --store" : "; the file is damaged");
+  for (int64_t v = version; v < kSchemaVersion; ++v) database.execute(kSteps[v - 1]);
+  database.execute(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str());
+  transaction.commit();
 }
 
 void check_readable(const Database& database) {
   if (is_empty(database)) fail<StoreError>("store", database.path().string(), " holds no runs; `mlaforge run --store FILE` makes them");
   require_ours(database);
-  if (pragma(database, "user_version") < kSchemaVersion)
-    fail<StoreError>("store", "wanted schema version ", kSchemaVersion, " or newer in ", database.path().string(), ", got ",
-                     pragma(database, "user_version"));
+  if (pragma(database, "user_version") < 1)
+    fail<StoreError>("store", "wanted a schema version of at least 1 in ", database.path().string(), ", got ", pragma(database, "user_version"),
+                     "; the file is damaged");
 }
 
 }  // namespace mla

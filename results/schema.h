@@ -4,14 +4,14 @@
 
 namespace mla {
 
-constexpr int kSchemaVersion = 1;               // PRAGMA user_version
+constexpr int kSchemaVersion = 2;               // PRAGMA user_version
 constexpr int kApplicationId = 0x4D4C4146;      // "MLAF", PRAGMA application_id
 
 // Creates the tables in an empty database, or brings an older one forward; one transaction per step.
 // Throws StoreError for a newer schema and for a database of another program.
 void create_or_migrate(Database& database);
 
-// For reading a schema of this version or newer. Throws StoreError when the file is not a run database.
+// For reading a schema of any version: what an old one lacks, a query misses. Throws StoreError when the file is not a run database.
 void check_readable(const Database& database);
 
 }  // namespace mla

@@ -67,6 +67,28 @@ class StoreSink : public SampleSink {
   int64_t run_id_;
 };
 
+class StoreAnswers : public AnswerSink {
+ public:
+  StoreAnswers(Database& database, int64_t run_id) : database_(database), run_id_(run_id) {}
+
+  void add(const std::vector<AnswerRow>& rows) override {
+    for (const AnswerRow& row : rows) require_finite(row.score, "the score of " + row.task + " " + row.item);
+    Transaction transaction(database_);
+    Statement insert(database_,
+                     "INSERT OR REPLACE INTO answer (run_id, task, stage, position, item, prompt_sha256, prediction, gold, score, tokens, detail) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+    for (const AnswerRow& row : rows) {
+      insert.bind(1, run_id_).bind(2, row.task).bind(3, row.stage).bind(4, row.position).bind(5, row.item).bind(6, row.prompt_sha256);
+      insert.bind(7, row.prediction).bind(8, row.gold).bind(9, row.score).bind(10, row.tokens).bind(11, row.detail).run();
+    }
+    transaction.commit();
+  }
+
+ private:
+  Database& database_;
+  int64_t run_id_;
+};
+
 void require_run(const Database& database, int64_t id) {
   Statement read(database, "SELECT 1 FROM run WHERE id = ?1");
   if (!read.bind(1, id).step()) fail<ConfigError>("store", "no run ", id, " in ", database.path().string(), "; `mlaforge runs` lists them");
@@ -109,6 +131,39 @@ int64_t Store::begin_run(const RunRecord& record) {
   write_inputs(database_, id, record);
   transaction.commit();
   return id;
+}
+
+int64_t Store::resume_run(const RunRecord& record) {
+  {
+    Transaction transaction(database_);
+    Statement read(database_, "SELECT id FROM run WHERE identity = ?1 AND status <> 'done' ORDER BY attempt DESC LIMIT 1");
+    read.bind(1, run_identity(record));
+    if (read.step()) {
+      const int64_t id = read.integer(0);
+      Statement update(database_, "UPDATE run SET status = 'running', error = NULL, finished_at = NULL, argv = ?2, host = ?3, git_commit = ?4, git_dirty = ?5 WHERE id = ?1");
+      update.bind(1, id).bind(2, text_of(record.argv)).bind(3, record.host).bind(4, record.git_commit).bind(5, int64_t{record.git_dirty}).run();
+      transaction.commit();
+      return id;
+    }
+  }
+  return begin_run(record);
+}
+
+std::unique_ptr<AnswerSink> Store::answer_sink(int64_t run_id) {
+  require_run(database_, run_id);
+  return std::make_unique<StoreAnswers>(database_, run_id);
+}
+
+std::vector<AnswerRow> Store::answers(int64_t run_id, const std::string& task, const std::string& stage) const {
+  require_run(database_, run_id);
+  Statement read(database_,
+                 "SELECT task, stage, position, item, prompt_sha256, prediction, gold, score, tokens, detail FROM answer WHERE run_id = ?1 "
+                 "AND (?2 = '' OR task = ?2) AND (?3 = '' OR stage = ?3) ORDER BY task, stage, position");
+  read.bind(1, run_id).bind(2, task).bind(3, stage);
+  std::vector<AnswerRow> rows;
+  while (read.step())
+    rows.push_back({read.text(0), read.text(1), read.integer(2), read.text(3), read.text(4), read.text(5), read.text(6), read.real(7), read.integer(8), read.text(9)});
+  return rows;
 }
 
 std::unique_ptr<SampleSink> Store::sink(int64_t run_id) {

@@ -43,6 +43,12 @@ class Store {
   // Commits a row with status running and returns its id. Earlier rows of the same identity stay as they are, but one
   // still 'running' is marked interrupted; the new row is the next attempt.
   int64_t begin_run(const RunRecord& record);
+  // The same, but an unfinished attempt at the same identity is taken up again under its old id, with the rows it has.
+  int64_t resume_run(const RunRecord& record);
+  // Answers to tasks, as sink() for samples.
+  std::unique_ptr<AnswerSink> answer_sink(int64_t run_id);
+  // Of one task and stage, by position; empty arguments mean all.
+  std::vector<AnswerRow> answers(int64_t run_id, const std::string& task = "", const std::string& stage = "") const;
   // Per-sample rows of a run; each add() is one transaction, and a row given again replaces the first. The run's
   // existence is checked here. Values must be finite.
   std::unique_ptr<SampleSink> sink(int64_t run_id);

@@ -35,4 +35,24 @@ class SampleSink {
   virtual void add(const std::vector<SampleRow>& rows) = 0;
 };
 
+// One answered item of a task.
+struct AnswerRow {
+  std::string task;   // "arc_easy"
+  std::string stage;  // "original", "mla"
+  int64_t position = 0;  // in the task's data, from 0
+  std::string item;   // the data's own id, else the position
+  std::string prompt_sha256;
+  std::string prediction;  // the choice's number, or the generated text
+  std::string gold;
+  double score = 0;   // of the task's first metric
+  int64_t tokens = 0;  // that the model predicted
+  std::string detail;  // JSON: log-likelihoods, further metrics
+};
+
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  virtual void add(const std::vector<AnswerRow>& rows) = 0;  // all of them or none
+};
+
 }  // namespace mla

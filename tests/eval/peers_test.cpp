@@ -50,7 +50,7 @@ void check_perplexity(const Json& wanted, double found, const std::string& what)
 void check_row(const RealModel& real, const Json& row) {
   const std::string id = row.at("id");
   const Protocol protocol = protocol_of(row.at("protocol"));
-  const Windows windows = chunk_text(wikitext2("test.txt"), *real.tokenizer, {.window = protocol.window, .max_windows = protocol.count});
+  const Windows windows = cut_text(wikitext2("test.txt"), *real.tokenizer, {.window = protocol.window, .max_windows = protocol.count});
   DecoderModel original(real.decoder);
   if (row.at("peer") == "original") {
     check_perplexity(row.at("ppl_original"), score_windows({{"original", &original}}, windows, {})[0].perplexity, id + " original");
@@ -95,7 +95,7 @@ TEST_CASE("every reproducible row of the original programs is matched", "[.all]"
 TEST_CASE("transmla-converter's perplexities are matched at every latent_dim", "[.all]") {
   const RealModel* real = real_model();
   if (!ready(real)) return;
-  const Windows windows = chunk_text(wikitext2("test.txt"), *real->tokenizer, {.window = 512, .max_windows = 2});
+  const Windows windows = cut_text(wikitext2("test.txt"), *real->tokenizer, {.window = 512, .max_windows = 2});
   for (const auto& [latent_dim, perplexity] : {std::pair{192, 20.464774119395635}, {128, 15120.814052319176}, {96, 28212.18529170221}, {64, 73047.2820181656}}) {
     const Conversion conversion = convert_real(*real, "transmla_converter", {{"latent_dim", latent_dim}});
     DecoderModel converted(conversion.converted);

@@ -14,7 +14,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-Windows tiny_windows(int64_t count, int64_t window, int64_t vocab) { return {tiny_ids(count, window, vocab, 5), "hf-chunk/test", "tiny", "", count * window}; }
+Windows tiny_windows(int64_t count, int64_t window, int64_t vocab) { return {.ids = tiny_ids(count, window, vocab, 5), .protocol = "hf-chunk/test", .corpus = "tiny", .text_tokens = count * window}; }
 
 struct Rows : SampleSink {
   std::vector<SampleRow> rows;
@@ -57,18 +57,18 @@ TEST_CASE("a text is cut into whole windows, the tail dropped, under a name that
   const TemporaryFolder folder;
   write_bytes(folder / "text.txt", std::string(10, 'a') + std::string(10, 'b') + "ccccc");
   const Tokenizer tokenizer = letter_tokenizer();
-  const Windows all = chunk_text(folder / "text.txt", tokenizer, {.window = 10}), first = chunk_text(folder / "text.txt", tokenizer, {.window = 5, .max_windows = 3});
+  const Windows all = cut_text(folder / "text.txt", tokenizer, {.window = 10}), first = cut_text(folder / "text.txt", tokenizer, {.window = 5, .max_windows = 3});
   CHECK(all.ids.sizes() == at::IntArrayRef({2, 10}));
   CHECK(all.ids[1].eq(1).all().item<bool>());
   CHECK(all.protocol == "hf-chunk/10");
   CHECK(all.text_tokens == 25);
   CHECK(first.ids.sizes() == at::IntArrayRef({3, 5}));
   CHECK(first.protocol == "hf-chunk/5/first3");
-  const Windows later = chunk_text(folder / "text.txt", tokenizer, {.window = 5, .max_windows = 2, .skip_windows = 2});
+  const Windows later = cut_text(folder / "text.txt", tokenizer, {.window = 5, .max_windows = 2, .skip_windows = 2});
   CHECK(later.protocol == "hf-chunk/5/windows3-4");
   CHECK(later.ids.eq(1).all().item<bool>());
-  CHECK_THROWS_WITH(chunk_text(folder / "text.txt", tokenizer, {.window = 10, .skip_windows = 2}), Contains("behind --skip-windows 2"));
-  CHECK_THROWS_WITH(chunk_text(folder / "text.txt", tokenizer, {.window = 26}), Contains("at least one window of 26 tokens") && Contains("25"));
+  CHECK_THROWS_WITH(cut_text(folder / "text.txt", tokenizer, {.window = 10, .skip_windows = 2}), Contains("behind --skip-windows 2"));
+  CHECK_THROWS_WITH(cut_text(folder / "text.txt", tokenizer, {.window = 26}), Contains("at least one window of 26 tokens") && Contains("25"));
 }
 
 TEST_CASE("perplexity and divergence equal a plain computation from logits", "[eval]") {

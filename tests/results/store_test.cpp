@@ -43,6 +43,10 @@ std::string message_of(const std::function<void()>& call) {
   return "";
 }
 
+AnswerRow sample_answer(int64_t position) {
+  return {"arc_easy", "mla", position, std::to_string(position), std::string(64, 'a'), "1", "2", 0.5, 7, "{}"};
+}
+
 // A process of its own that ends without cleaning up, in the middle of a run.
 void write_in_child(const fs::path& path, int runs) {
   const pid_t child = fork();
@@ -66,8 +70,8 @@ TEST_CASE("a new store carries our application id, the schema version and strict
 
   CHECK(number(store.database(), "PRAGMA application_id") == kApplicationId);
   CHECK(number(store.database(), "PRAGMA user_version") == kSchemaVersion);
-  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'") == 5);
-  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 1") == 5);
+  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'") == 6);
+  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 1") == 6);
 }
 
 TEST_CASE("a writing connection keeps a rollback journal, flushes fully, checks references and distrusts the schema", "[results]") {
@@ -262,12 +266,13 @@ TEST_CASE("a record without configuration, or with bytes that are no text, is st
 TEST_CASE("a schema newer than ours is not written to", "[results][errors]") {
   const TemporaryFolder folder;
   const fs::path path = folder / "runs.db";
-  { Store::open(path).database().execute("PRAGMA user_version = 2"); }
+  const std::string newer = std::to_string(kSchemaVersion + 1);
+  { Store::open(path).database().execute(("PRAGMA user_version = " + newer).c_str()); }
 
   const std::string message = message_of([&] { Store::open(path); });
 
   CHECK_THROWS_AS(Store::open(path), StoreError);
-  CHECK_THAT(message, Catch::Contains("wanted schema version 1") && Catch::Contains("got 2") && Catch::Contains("newer mlaforge"));
+  CHECK_THAT(message, Catch::Contains("wanted schema version " + std::to_string(kSchemaVersion)) && Catch::Contains("got " + newer) && Catch::Contains("newer mlaforge"));
   CHECK_NOTHROW(Store::open_read_only(path));
 }
 
@@ -398,4 +403,59 @@ TEST_CASE("the JSON of a run holds its inputs, times, metrics and counts of samp
   CHECK(run.at("metrics").at(0).at("better") == "lower");
   CHECK(run.at("peak_rss_mb") == 512.5);
   CHECK(run.at("peak_device_mb") == 0.0);
+}
+
+TEST_CASE("a store of an older version is read as it is, and brought forward when it is written to", "[results][migration]") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "runs.db";
+  {
+    Database old(path, Database::Mode::read_write_create);
+    old.execute(read_text_file(golden("stores/schema_1.sql")).c_str());
+  }
+  {
+    const Store store = Store::open_read_only(path);
+    REQUIRE(store.runs().size() == 1);
+    CHECK(number(store.database(), "PRAGMA user_version") == 1);
+  }
+  Store store = Store::open(path);
+  CHECK(number(store.database(), "PRAGMA user_version") == kSchemaVersion);
+  const auto [record, metrics] = store.read_run(1);
+  CHECK(record.method == "stream_match");
+  CHECK(metrics.size() == 3);
+  store.answer_sink(1)->add({sample_answer(0)});
+  CHECK(store.answers(1).size() == 1);
+}
+
+TEST_CASE("answers read back by task and stage, and a batch is written whole or not at all", "[results][answers]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const int64_t id = store.begin_run(sample_record());
+  const auto sink = store.answer_sink(id);
+  sink->add({sample_answer(0), sample_answer(1)});
+  AnswerRow bad = sample_answer(3);
+  bad.score = std::nan("");
+  CHECK_THROWS_AS(sink->add({sample_answer(2), bad}), NumericalError);
+  AnswerRow again = sample_answer(1);
+  again.prediction = "other";
+  sink->add({again});
+
+  const std::vector<AnswerRow> rows = store.answers(id, "arc_easy", "mla");
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].position == 0);
+  CHECK(rows[1].prediction == "other");
+  CHECK(store.answers(id, "piqa").empty());
+  CHECK_THROWS_AS(store.answers(id + 1), ConfigError);
+}
+
+TEST_CASE("an unfinished run is taken up under its old id, a finished one is not", "[results][answers]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const RunRecord record = sample_record();
+  const int64_t first = store.resume_run(record);
+  store.answer_sink(first)->add({sample_answer(0)});
+  store.interrupt_run(first);
+  CHECK(store.resume_run(record) == first);
+  CHECK(store.answers(first).size() == 1);
+  store.finish_run(first, record, sample_metrics());
+  CHECK(store.resume_run(record) != first);
 }
