@@ -7,6 +7,7 @@
 #include "experiments/data_root.h"
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
+#include "experiments/task_evaluation.h"
 
 namespace mla {
 namespace {
@@ -14,28 +15,35 @@ namespace {
 struct EvalFlags {
   ModelFlags model;
   CorpusFlags corpus;
+  TaskFlags tasks;
   std::string reference, store = "runs.db", format = "text";
 };
 
 bool is_converted(const LoadedModel& model) { return model.decoder.config.mla.has_value(); }
 
-// The row of a converted folder names its method as the folder does; an original model has the method "original".
-RunRecord make_record(const EvalFlags& flags, const LoadedModel& model, const Windows& windows) {
+// What of a row does not depend on what is measured. The row of a converted folder names its method as the folder does; an original
+// model has the method "original".
+RunRecord model_record(const EvalFlags& flags, const LoadedModel& model) {
   RunRecord record = new_record(model, program_arguments());
   const std::string method = is_converted(model) ? model.conversion.value("method", "converted") : "original";
   record.method = method;
-  record.corpus = windows.corpus;
-  record.protocol = windows.protocol;
   record.config = {{"command", "eval"}, {"method", method}, {"label", is_converted(model) ? model.conversion.value("label", method) : method},
                    {"conversion", model.conversion}, {"limit", flags.corpus.limit}, {"reference", !flags.reference.empty()}};
   if (is_converted(model)) record.model = model.conversion.value("source_model", record.model);
-  record.inputs.push_back({"corpus", flags.corpus.corpus, windows.sha256});
-  record.stage_versions = {{"score", 1}};
-  record.ad_hoc_limit = flags.corpus.limit > 0;
   record.kv_values = std::llround(model.decoder.cache_values_per_token_per_layer());
   record.kv_values_by_layer = model.decoder.cache_values_by_layer();
   if (!is_converted(model)) record.kv_values_original = record.kv_values;
   else if (model.conversion.contains("kv_values_original")) record.kv_values_original = model.conversion["kv_values_original"].get<int64_t>();
+  return record;
+}
+
+RunRecord make_record(const EvalFlags& flags, const LoadedModel& model, const Windows& windows) {
+  RunRecord record = model_record(flags, model);
+  record.corpus = windows.corpus;
+  record.protocol = windows.protocol;
+  record.inputs.push_back({"corpus", flags.corpus.corpus, windows.sha256});
+  record.stage_versions = {{"score", 1}};
+  record.ad_hoc_limit = flags.corpus.limit > 0;
   return record;
 }
 
@@ -59,7 +67,57 @@ void print_text(int64_t run_id, const RunRecord& record, const std::vector<Stage
   std::printf("Final estimate: PPL = %.4f +/- %.5f\n", last.perplexity, last.std_error);
 }
 
+void print_task(const TaskOutcome& outcome) {
+  std::cout << outcome.record.corpus << ", " << outcome.record.protocol << ", " << outcome.record.config.at("label").get<std::string>() << " of " << outcome.record.model
+            << ", run " << outcome.run_id << '\n';
+  for (const Metric& metric : outcome.metrics) {
+    std::printf("  %-10s %-32s %8.4f", metric.stage.c_str(), metric.name.c_str(), metric.value);
+    if (metric.std_error) std::printf(" +/- %.4f", *metric.std_error);
+    std::printf("   %lld items\n", static_cast<long long>(metric.count));
+  }
+}
+
+Json task_json(const TaskOutcome& outcome) {
+  Json metrics = Json::array();
+  for (const Metric& metric : outcome.metrics)
+    metrics.push_back({{"stage", metric.stage}, {"metric", metric.name}, {"value", metric.value}, {"std_error", metric.std_error ? Json(*metric.std_error) : Json()}, {"items", metric.count}});
+  Json seconds = Json::object();
+  for (const StageTime& time : outcome.record.times) seconds[time.stage] = time.seconds;
+  return {{"run_id", outcome.run_id}, {"task", outcome.record.corpus}, {"protocol", outcome.record.protocol}, {"label", outcome.record.config.at("label")},
+          {"model", outcome.record.model}, {"metrics", metrics}, {"taken_up", outcome.taken_up}, {"seconds", seconds}, {"peak_rss_mb", outcome.record.peak_rss_mb},
+          {"warnings", outcome.record.warnings}};
+}
+
+void evaluate_tasks(EvalFlags flags) {
+  if (!flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted either --corpus or --tasks, got both");
+  flags.tasks.limit = flags.corpus.limit;
+  const std::vector<TaskSpec> specs = find_tasks(flags.tasks, flags.model.data_root);
+  require_writable_store(flags.store);
+  const LoadedModel model = load_model(flags.model);
+  const std::optional<LoadedModel> reference = load_reference(flags, model);
+  DecoderModel judged(model.decoder);
+  std::optional<DecoderModel> original;
+  std::vector<StageModel> stages;
+  if (reference) stages.push_back({"original", &original.emplace(reference->decoder)});
+  stages.push_back({is_converted(model) || reference ? "mla" : "original", &judged});
+
+  Store store = Store::open(flags.store);
+  Json all = Json::array();
+  for (const TaskSpec& spec : specs) {
+    const int64_t max_position = model.decoder.config.max_position;
+    const LoadedTask task = load_task(spec, flags.tasks, flags.model.data_root, *model.tokenizer, max_position);
+    RunRecord record = model_record(flags, model);
+    if (reference) record.inputs.push_back({"reference", flags.reference, model_inputs(*reference)[0].sha256});
+    const TaskOutcome outcome = run_task(task, flags.tasks, stages, *model.tokenizer, max_position, std::move(record), store);
+    if (flags.format == "json") all.push_back(task_json(outcome));
+    else print_task(outcome);
+  }
+  if (flags.format == "json") std::cout << all.dump(2) << '\n';
+}
+
 void evaluate(const EvalFlags& flags) {
+  if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
+  if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
   require_writable_store(flags.store);
   const LoadedModel model = load_model(flags.model);
@@ -92,15 +150,17 @@ void evaluate(const EvalFlags& flags) {
 
 void add_eval_command(CLI::App& app) {
   auto flags = std::make_shared<EvalFlags>();
-  CLI::App* command = app.add_subcommand("eval", "Score a model, original or converted, on a text");
+  CLI::App* command = app.add_subcommand("eval", "Score a model, original or converted, on a text or on tasks");
   add_model_flags(*command, flags->model);
-  add_corpus_flags(*command, flags->corpus);
+  add_corpus_flags(*command, flags->corpus, false);
+  add_task_flags(*command, flags->tasks);
   command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
   command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
-               "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n");
+               "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
+               "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n");
   command->callback([flags] { evaluate(*flags); });
 }
 

@@ -90,9 +90,9 @@ void require_calibration(const CalibrationFlags& flags, const std::string& metho
                      flags.ids.empty() ? "neither" : "both");
 }
 
-void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
+void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required) {
   const std::string group = "Evaluation";
-  command.add_option("--corpus", flags.corpus, "Text to score: a file, or one of the named texts (wikitext2-tok, debian-policy, debian-faq)")->required()->group(group);
+  command.add_option("--corpus", flags.corpus, "Text to score: a file, or one of the named texts (wikitext2-tok, debian-policy, debian-faq)")->required(required)->group(group);
   command.add_option("--protocol", flags.windows.protocol, "How the text is cut and what counts: " + join(window_protocols()) + " [hf-chunk]")
       ->check(CLI::IsMember(window_protocols()))->group(group);
   command.add_option("--stride", flags.windows.stride, "Tokens from window to window under hf-stride [half of --window]")->check(CLI::PositiveNumber)->group(group);
@@ -103,7 +103,7 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags) {
       ->check(CLI::NonNegativeNumber)->group(group);
   command.add_option("--skip-windows", flags.windows.skip_windows, "Leave the first N windows out; part of the protocol's name [0]")
       ->check(CLI::NonNegativeNumber)->group(group);
-  command.add_option("--limit,-L", flags.limit, "Ad hoc cut to N windows, which keeps the row out of tables [none]")
+  command.add_option("--limit,-L", flags.limit, "Ad hoc cut to N windows or items, which keeps the row out of tables [none]")
       ->check(CLI::NonNegativeNumber)->group(group);
 }
 

@@ -45,7 +45,7 @@ struct CorpusFlags {
   WindowOptions windows;
   int64_t limit = 0;  // ad hoc: cuts the windows after the protocol is named
 };
-void add_corpus_flags(CLI::App& command, CorpusFlags& flags);
+void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required = true);
 
 // "kv_lora_rank" -> "--kv-lora-rank"
 std::string flag_of(const std::string& option);

@@ -1,0 +1,65 @@
+// From a task's answers to its metrics.
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "eval/scorers/averages.h"
+#include "eval/task_runner.h"
+
+namespace mla {
+namespace {
+
+// One stage's values by metric, in the order of the items, and LongBench's lengths.
+struct Values {
+  std::map<std::string, std::vector<double>> metrics;
+  std::vector<int64_t> lengths;
+};
+
+double mean(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
+
+std::optional<double> error_of_mean(const std::vector<double>& values) {
+  if (values.size() < 2) return std::nullopt;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean(values)) * (value - mean(values));
+  const auto n = static_cast<double>(values.size());
+  return std::sqrt(squares / (n - 1)) / std::sqrt(n);
+}
+
+// rows are by position within a stage, as the store gives them.
+std::map<std::string, Values> by_stage(const std::vector<AnswerRow>& rows) {
+  std::map<std::string, Values> stages;
+  for (const AnswerRow& row : rows) {
+    Values& values = stages[row.stage];
+    const Json detail = Json::parse(row.detail);
+    for (const auto& [metric, value] : detail.at("metrics").items()) values.metrics[metric].push_back(value);
+    values.lengths.push_back(detail.value("length", int64_t{0}));
+  }
+  return stages;
+}
+
+}  // namespace
+
+std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const std::vector<AnswerRow>& rows, const std::string& protocol) {
+  std::vector<Metric> metrics;
+  for (const auto& [stage, values] : by_stage(rows)) {
+    if (values.lengths.size() != items)
+      fail<ConfigError>("task", "wanted ", items, " answers of stage ", stage, " to ", spec.name, ", got ", values.lengths.size(), "; run it again to finish it");
+    for (const auto& [name, scores] : values.metrics) {
+      const bool divergence = name == "kld_gold";
+      metrics.push_back({name, stage, protocol, mean(scores), error_of_mean(scores), static_cast<int64_t>(scores.size()), divergence ? "nats" : "1",
+                         divergence ? Better::lower : Better::higher});
+      if (spec.kind != TaskKind::longbench) continue;
+      metrics.push_back({name + "_x100", stage, protocol, longbench_average(scores), std::nullopt, static_cast<int64_t>(scores.size()), "%", Better::higher});
+      if (!spec.longbench.by_length) continue;
+      const std::array<double, 3> buckets = longbench_e_averages(scores, values.lengths);
+      const char* const names[] = {"_0-4k", "_4-8k", "_8k+"};
+      for (std::size_t b = 0; b < 3; ++b)
+        if (!std::isnan(buckets[b])) metrics.push_back({name + names[b], stage, protocol, buckets[b], std::nullopt, static_cast<int64_t>(scores.size()), "%", Better::higher});
+    }
+  }
+  return metrics;
+}
+
+}  // namespace mla

@@ -1,0 +1,44 @@
+// Runs a task's items through one model, or through an original and a converted one beside it, and hands the answers over batch by
+// batch. Metrics are made of the answers alone, so that a run taken up again gives what an uninterrupted one gives.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/base/metric.h"
+#include "core/tokenizer/tokenizer.h"
+#include "eval/batch_generation.h"
+#include "eval/continuations.h"
+#include "eval/jieba/jieba.h"
+#include "eval/perplexity.h"
+#include "eval/task_items.h"
+
+namespace mla {
+
+struct TaskRunOptions {
+  int64_t max_length = 0;  // tokens that the model may read, > 0
+  int64_t batch = 0;       // items at a time; 0: by tokens for choices, 8 for generation
+  std::string truncate = "longbench";  // how a long prompt of generation is cut: longbench (its text), tokens (MHA2MLA)
+  bool rouge_compat = false;
+  const Jieba* jieba = nullptr;  // for tasks whose scorer wants it
+};
+
+struct TaskInputs {
+  const TaskSpec& spec;
+  const TaskItems& items;
+  const Tokenizer& tokenizer;
+};
+
+// Items that `have` (rows of this task) answers for every stage already are left out; the others come in the batches that they would
+// have come in. The first stage is the reference of divergences. Throws as score_continuations and generate_batches do.
+void answer_task(const TaskInputs& inputs, const std::vector<StageModel>& stages, const TaskRunOptions& options,
+                 const std::vector<AnswerRow>& have, AnswerSink& sink);
+
+// The task's metrics per stage, with lm-evaluation-harness's standard error (sample deviation / sqrt(n)); LongBench's averages as its
+// eval.py rounds them. `rows` are all of one task. Throws ConfigError when a stage lacks an item.
+std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const std::vector<AnswerRow>& rows, const std::string& protocol);
+
+// lm-evaluation-harness's pair: blanks at the context's end go to the continuation, both are tokenised together and the context's
+// number of tokens is cut off; an empty context is the BOS, else the EOS token. Throws ConfigError when there is neither.
+TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std::string continuation);
+
+}  // namespace mla

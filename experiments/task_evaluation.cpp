@@ -1,0 +1,113 @@
+#include "experiments/task_evaluation.h"
+
+#include <CLI/CLI.hpp>
+
+#include "core/base/error.h"
+#include "core/base/process.h"
+#include "core/base/progress.h"
+#include "eval/jieba/jieba.h"
+#include "eval/needle.h"
+#include "eval/scorers/scorers.h"
+#include "experiments/data_root.h"
+#include "results/store.h"
+
+namespace mla {
+namespace {
+
+bool needs_jieba(const TaskSpec& spec) {
+  return std::any_of(spec.scores.begin(), spec.scores.end(), [](const ScoreRule& rule) { return scorer_needs_jieba(rule.scorer); });
+}
+
+int64_t longest_input(const TaskFlags& flags, int64_t max_position) {
+  if (flags.max_length > max_position && max_position > 0)
+    fail<ConfigError>("task", "wanted --max-length of at most ", max_position, ", what the model was trained for, got ", flags.max_length);
+  if (flags.max_length > 0) return flags.max_length;
+  return max_position > 0 ? max_position : 2048;
+}
+
+// What changes the numbers and is no part of the task itself.
+std::string protocol_of(const TaskSpec& spec, const TaskFlags& flags, int64_t max_length) {
+  std::string protocol = spec.protocol + "/v" + std::to_string(spec.version);
+  if (flags.shots) protocol += "/shots" + std::to_string(*flags.shots);
+  if (spec.kind == TaskKind::longbench) protocol += '/' + flags.truncate + '-' + std::to_string(max_length);
+  if (spec.kind == TaskKind::longbench && flags.rouge_compat) protocol += "/rouge-compat";
+  return protocol;
+}
+
+}  // namespace
+
+void add_task_flags(CLI::App& command, TaskFlags& flags) {
+  const std::string group = "Tasks";
+  command.add_option("--tasks", flags.tasks, "Tasks in place of a text, comma-separated: names of `mlaforge tasks`, or paths of task files")->delimiter(',')->group(group);
+  command.add_option("--batch-size", flags.batch, "Items at a time [by tokens for choices, 8 for generation]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--max-length", flags.max_length, "Tokens that the model may read [what it was trained for]")->check(CLI::PositiveNumber)->group(group);
+  command.add_option("--num-fewshot", flags.shots, "Solved examples before each item [the task's own number]")->check(CLI::NonNegativeNumber)->group(group);
+  command.add_option("--truncate", flags.truncate, "How LongBench's prompts are cut: longbench (its text), tokens (MHA2MLA) [longbench]")
+      ->check(CLI::IsMember({"longbench", "tokens"}))->group(group);
+  command.add_flag("--rouge-compat", flags.rouge_compat, "Score 0 where the package rouge runs into Python's recursion limit")->group(group);
+  command.add_flag("--restart", flags.restart, "Begin an unfinished run anew instead of taking it up")->group(group);
+}
+
+std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root_given) {
+  const std::filesystem::path root = data_root(data_root_given);
+  std::vector<TaskSpec> specs;
+  for (const std::string& name : flags.tasks) {
+    specs.push_back(find_task(name));
+    if (!is_there(specs.back().data, root)) load_rows(specs.back().data, root);  // says where it was looked for and how to get it
+    if (needs_jieba(specs.back())) Jieba::load_found({root});
+  }
+  return specs;
+}
+
+LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::string& root_given, const Tokenizer& tokenizer, int64_t max_position) {
+  const std::filesystem::path root = data_root(root_given);
+  const int64_t max_length = longest_input(flags, max_position);
+  ItemOptions options;
+  if (flags.limit > 0) options.limit = flags.limit;
+  options.shots = flags.shots;
+  if (flags.truncate == "tokens") options.context_chars = 8 * max_length;
+  LoadedTask task{spec, spec.kind == TaskKind::needle ? needle_items(spec, root, tokenizer) : build_items(spec, root, options), protocol_of(spec, flags, max_length)};
+  return task;
+}
+
+TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
+                     RunRecord record, Store& store) {
+  record.corpus = task.spec.name;
+  record.protocol = task.protocol;
+  record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)}};
+  record.stage_versions = {{"task", 1}};
+  record.ad_hoc_limit = flags.limit > 0;
+  record.inputs.push_back({"task_data", task.spec.data.file, task.items.data_sha256});
+  record.warnings.insert(record.warnings.end(), task.items.warnings.begin(), task.items.warnings.end());
+  for (const std::string& warning : task.items.warnings) warn(warning);
+
+  std::optional<Jieba> jieba;
+  if (needs_jieba(task.spec)) jieba = Jieba::load_found();
+  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr};
+  TaskOutcome outcome;
+  outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
+  try {
+    const std::vector<AnswerRow> have = store.answers(outcome.run_id, task.spec.name);
+    outcome.taken_up = static_cast<int64_t>(have.size());
+    if (!have.empty()) status("Resuming", "run " + std::to_string(outcome.run_id) + ", which has " + std::to_string(have.size()) + " answers");
+    const Stopwatch watch;
+    answer_task({task.spec, task.items, tokenizer}, stages, options, have, *store.answer_sink(outcome.run_id));
+    add_stage_time(record.times, {"answer", watch.seconds(), watch.cpu()});
+    outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), store.answers(outcome.run_id, task.spec.name), record.protocol);
+    record.finished_at = utc_now();
+    record.peak_rss_mb = peak_rss_mb();
+    record.status = RunStatus::done;
+    store.finish_run(outcome.run_id, record, outcome.metrics);
+  } catch (const Interrupted&) {
+    store.interrupt_run(outcome.run_id);
+    status("Interrupted", "the same command takes run " + std::to_string(outcome.run_id) + " up again");
+    throw;
+  } catch (const std::exception& error) {
+    store.fail_run(outcome.run_id, error.what());
+    throw;
+  }
+  outcome.record = record;
+  return outcome;
+}
+
+}  // namespace mla

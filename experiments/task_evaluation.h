@@ -1,0 +1,45 @@
+// Tasks from their files to their rows in the store: one run per task.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/run_record.h"
+#include "eval/task_runner.h"
+#include "experiments/session.h"
+
+namespace mla {
+
+struct TaskFlags {
+  std::vector<std::string> tasks;  // names, or paths of task files
+  int64_t batch = 0, max_length = 0, limit = 0;
+  std::optional<int64_t> shots;
+  std::string truncate = "longbench";
+  bool rouge_compat = false;
+  bool restart = false;  // an unfinished run is not taken up again
+};
+void add_task_flags(CLI::App& command, TaskFlags& flags);
+
+// A task with its items, read before any model is.
+struct LoadedTask {
+  TaskSpec spec;
+  TaskItems items;
+  std::string protocol;  // "lm-eval/v1", "lm-eval/v3/shots0", "longbench/v1/tokens-2048"
+};
+
+struct TaskOutcome {
+  int64_t run_id = 0;
+  RunRecord record;
+  std::vector<Metric> metrics;
+  int64_t taken_up = 0;  // answers that an earlier attempt left
+};
+
+// Everything that can be refused before a model is read. Throws ConfigError, CheckpointError.
+std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root);
+LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::string& root, const Tokenizer& tokenizer, int64_t max_position);
+
+// `record` has what does not depend on the task. Stages as score_windows has them. Throws as answer_task does, the run marked.
+TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
+                     RunRecord record, Store& store);
+
+}  // namespace mla

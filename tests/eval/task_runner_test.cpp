@@ -1,0 +1,210 @@
+// Tasks on a tiny model: metrics by their definition, answers that survive any kill.
+#include <ATen/Parallel.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/python_random.h"
+#include "eval/task_runner.h"
+#include "results/store.h"
+#include "tests/results/sample_runs.h"
+#include "tests/support/catch.h"
+#include "tests/support/paths.h"
+#include "tests/support/tiny_model.h"
+
+using namespace mla;
+using namespace mla::test;
+
+namespace {
+
+struct Rows : AnswerSink {
+  std::vector<AnswerRow> rows;
+  std::size_t batches_left = SIZE_MAX;
+  void add(const std::vector<AnswerRow>& more) override {
+    if (batches_left-- == 0) throw Interrupted("enough");
+    rows.insert(rows.end(), more.begin(), more.end());
+  }
+};
+
+TaskSpec choice_spec() {
+  TaskSpec spec;
+  spec.name = "letters";
+  spec.metrics = {"acc", "acc_norm"};
+  return spec;
+}
+
+std::string word(PythonRandom& random, std::size_t length) {
+  std::string text;
+  while (text.size() < length) text += static_cast<char>('a' + random.below(26));
+  return text;
+}
+
+TaskItems choice_items(std::size_t count) {
+  PythonRandom random(3);
+  TaskItems items;
+  for (std::size_t i = 0; i < count; ++i) {
+    ChoiceItem item{.id = std::to_string(i), .gold = static_cast<int64_t>(random.below(3))};
+    const std::string context = word(random, 4 + random.below(9));
+    for (int c = 0; c < 3; ++c) {
+      const std::string choice = word(random, 1 + random.below(6));
+      item.requests.emplace_back(context, choice);
+      item.choice_chars.push_back(static_cast<int64_t>(choice.size()));
+      item.choice_bytes.push_back(static_cast<int64_t>(choice.size()));
+    }
+    items.choices.push_back(item);
+  }
+  return items;
+}
+
+TaskSpec generation_spec() {
+  TaskSpec spec;
+  spec.name = "writing";
+  spec.kind = TaskKind::generation;
+  spec.scores = {{"exact", "qa_f1"}};
+  return spec;
+}
+
+TaskItems generation_items(std::size_t count) {
+  PythonRandom random(4);
+  TaskItems items;
+  for (std::size_t i = 0; i < count; ++i) {
+    GenerationItem item{.id = std::to_string(i), .prompt = word(random, 3 + random.below(20)), .max_new_tokens = 5};
+    item.answers = {word(random, 5)};
+    items.generations.push_back(item);
+  }
+  return items;
+}
+
+struct Bench {
+  Decoder decoder = tiny_decoder({.vocab = 27}), other = tiny_decoder({.vocab = 27}, 8);
+  DecoderModel original{decoder}, converted{other};
+  Tokenizer tokenizer = letter_tokenizer();
+  TaskRunOptions options{.max_length = 60, .batch = 4};
+  std::vector<StageModel> stages() { return {{"original", &original}, {"mla", &converted}}; }
+};
+
+std::string text_of(const AnswerRow& row) {
+  return row.task + '|' + row.stage + '|' + std::to_string(row.position) + '|' + row.item + '|' + row.prompt_sha256 + '|' + row.prediction + '|' + row.gold + '|' +
+         std::to_string(row.score) + '|' + std::to_string(row.tokens) + '|' + row.detail;
+}
+std::vector<std::string> sorted_texts(const std::vector<AnswerRow>& rows) {
+  std::vector<std::string> all;
+  for (const AnswerRow& row : rows) all.push_back(text_of(row));
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+const Metric& metric_of(const std::vector<Metric>& metrics, const std::string& stage, const std::string& name) {
+  for (const Metric& metric : metrics)
+    if (metric.stage == stage && metric.name == name) return metric;
+  throw std::runtime_error("no metric " + name);
+}
+
+}  // namespace
+
+TEST_CASE("accuracies are those of the likeliest choice, as a whole and by length", "[tasks][oracle]") {
+  Bench bench;
+  const TaskSpec spec = choice_spec();
+  const TaskItems items = choice_items(30);
+  Rows rows;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, rows);
+  const std::vector<Metric> metrics = task_metrics(spec, 30, rows.rows, "p");
+
+  double right = 0, right_by_length = 0, divergence = 0;
+  for (const ChoiceItem& item : items.choices) {
+    std::vector<double> sums, by_length;
+    for (const auto& [context, choice] : item.requests) {
+      const std::vector<int32_t> all = bench.tokenizer.encode(context + choice);
+      const at::Tensor ids = at::tensor(std::vector<int64_t>(all.begin(), all.end() - 1), at::kLong).unsqueeze(0);
+      const auto log_p = [&](const Decoder& decoder) { return at::log_softmax(decoder.logits(decoder.last_hidden(ids))[0].to(at::kDouble), -1); };
+      const at::Tensor p = log_p(bench.decoder), q = log_p(bench.other);
+      double sum = 0, kld = 0;
+      for (std::size_t t = context.size(); t < all.size(); ++t) {
+        const auto row = static_cast<int64_t>(t) - 1;
+        sum += q[row][all[t]].item<double>();
+        kld += (p[row].exp() * (p[row] - q[row])).sum().item<double>() / static_cast<double>(choice.size());
+      }
+      if (static_cast<int64_t>(sums.size()) == item.gold) divergence += kld / 30;
+      sums.push_back(sum);
+      by_length.push_back(sum / static_cast<double>(choice.size()));
+    }
+    const auto best = [](const std::vector<double>& values) { return std::max_element(values.begin(), values.end()) - values.begin(); };
+    right += best(sums) == item.gold ? 1 : 0;
+    right_by_length += best(by_length) == item.gold ? 1 : 0;
+  }
+  CHECK(metric_of(metrics, "mla", "acc").value == Approx(right / 30));
+  CHECK(metric_of(metrics, "mla", "acc_norm").value == Approx(right_by_length / 30));
+  CHECK(metric_of(metrics, "mla", "kld_gold").value == Approx(divergence).epsilon(1e-4));
+  const double p = right / 30;
+  CHECK(*metric_of(metrics, "mla", "acc").std_error == Approx(std::sqrt(p * (1 - p) / 29)));
+}
+
+TEST_CASE("a run that stops after any batch and goes on gives the rows of one that did not", "[tasks][resume]") {
+  Bench bench;
+  const bool choices = GENERATE(true, false);
+  const TaskSpec spec = choices ? choice_spec() : generation_spec();
+  const TaskItems items = choices ? choice_items(22) : generation_items(22);
+  Rows whole;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, whole);
+  REQUIRE(whole.rows.size() == 44);
+  for (std::size_t stop = 0; stop < 6; ++stop) {
+    Rows cut;
+    cut.batches_left = stop;
+    CHECK_THROWS_AS(answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, cut), Interrupted);
+    Rows rest;
+    answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, cut.rows, rest);
+    cut.rows.insert(cut.rows.end(), rest.rows.begin(), rest.rows.end());
+    CHECK(sorted_texts(cut.rows) == sorted_texts(whole.rows));
+  }
+  CHECK_THROWS_WITH(task_metrics(spec, 23, whole.rows, "p"), Catch::Contains("wanted 23 answers"));
+}
+
+// A process of its own is killed at a random moment, again and again, until one comes to the end.
+TEST_CASE("killed at any moment, a run loses no answer and doubles none", "[tasks][resume][kill]") {
+  const TemporaryFolder folder;
+  const TaskSpec spec = choice_spec();
+  const TaskItems items = choice_items(400);
+  const auto run = [&](const fs::path& path) {
+    Bench bench;
+    Store store = Store::open(path);
+    if (store.find_done(run_identity(sample_record()))) return;
+    const int64_t id = store.resume_run(sample_record());
+    answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, store.answers(id, spec.name), *store.answer_sink(id));
+    store.finish_run(id, sample_record(), {});
+  };
+  PythonRandom random(11);
+  int killed = 0;
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    const pid_t child = fork();
+    if (child == 0) {
+      at::set_num_threads(1);
+      run(folder / "killed.db");
+      _exit(0);
+    }
+    usleep(static_cast<useconds_t>(20000 + random.below(180000)));
+    kill(child, SIGKILL);
+    int state = 0;
+    waitpid(child, &state, 0);
+    if (WIFSIGNALED(state)) ++killed;
+  }
+  CHECK(killed > 5);
+  CHECK_FALSE(Store::open_read_only(folder / "killed.db").answers(1).empty());
+  run(folder / "killed.db");
+  run(folder / "whole.db");
+  const Store cut = Store::open_read_only(folder / "killed.db"), whole = Store::open_read_only(folder / "whole.db");
+  CHECK(cut.runs().size() == 1);
+  CHECK(sorted_texts(cut.answers(1)) == sorted_texts(whole.answers(1)));
+  CHECK(whole.answers(1).size() == 800);
+}
+
+TEST_CASE("pairs are tokenised together, and blanks at the context's end belong to the continuation", "[tasks]") {
+  const Tokenizer tokenizer = letter_tokenizer();
+  const TokenRequest request = encode_request(tokenizer, "ab\n", "cd");
+  CHECK(request.context == tokenizer.encode("ab"));
+  CHECK(request.continuation == tokenizer.encode("\ncd"));
+  CHECK_THROWS_WITH(encode_request(tokenizer, "", "cd"), Catch::Contains("BOS or EOS"));
+}
