@@ -33,7 +33,8 @@ std::u32string number_behind(std::u32string_view mark, std::string_view gold) {
 
 double classification(std::string_view prediction, std::string_view gold, const std::vector<std::string>& classes) {
   std::vector<std::string> named;
-  std::copy_if(classes.begin(), classes.end(), std::back_inserter(named), [&](const std::string& name) { return contains(prediction, name); });
+  for (const std::string& name : classes)
+    if (contains(prediction, name)) named.push_back(name);
   for (std::size_t i = 0; i < named.size(); ++i) {
     const std::string name = named[i];
     if (contains(gold, name) && name != gold) named.erase(std::find(named.begin(), named.end(), name));

@@ -16,7 +16,9 @@ constexpr std::string_view kMark = "#### ";
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // End of the run of characters of `set` from `i`.
-std::size_t run_end(std::string_view text, std::size_t i, std::string_view set) { return std::min(text.find_first_not_of(set, i), text.size()); }
+std::size_t run_end(std::string_view text, std::size_t i, std::string_view set) {
+  return std::min(text.find_first_not_of(set, i), text.size());
+}
 
 std::string without(std::string_view text, char unwanted) {
   std::string kept(text);

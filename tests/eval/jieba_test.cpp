@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "eval/scorers/text.h"
 #include "tests/eval/drawn_texts.h"
+#include "tests/support/cache_folder.h"
 #include "tests/support/catch.h"
 
 using namespace mla;
@@ -18,7 +19,7 @@ namespace {
 constexpr double kTokensEqual = 0.9999;  // the issue's figure
 
 const Jieba* segmenter() {
-  static const std::filesystem::path folder = Jieba::find({source_dir() / ".cache"});
+  static const fs::path folder = Jieba::find({source_dir() / ".cache"});
   static const std::unique_ptr<const Jieba> jieba = folder.empty() ? nullptr : std::make_unique<Jieba>(Jieba::load(folder));
   if (!jieba) skip("jieba's tables are not here; scripts/bootstrap fetches them");
   return jieba.get();
@@ -50,10 +51,11 @@ Cut cut_item(const Jieba& jieba, const Json& item) {
   return all;
 }
 
-std::filesystem::path longbench(const std::string& name) {
+fs::path longbench(const std::string& name) {
   const std::string given = environment("MLAFORGE_DATA");
-  const std::filesystem::path file = (given.empty() ? source_dir() / ".." / "shared" / "data" : std::filesystem::path(given)) / "longbench" / name;
-  return std::filesystem::is_regular_file(file) ? file : std::filesystem::path();
+  const fs::path root = given.empty() ? source_dir() / ".." / "shared" / "data" : fs::path(given);
+  const fs::path file = root / "longbench" / name;
+  return fs::is_regular_file(file) ? file : fs::path();
 }
 
 // Two words, and what is needed around them.
@@ -80,7 +82,7 @@ TEST_CASE("all Chinese LongBench texts are cut where jieba cuts them", "[jieba][
   if (jieba == nullptr) return;
   const Json goldens = read_json_file(golden("jieba.json"));
   for (const std::string name : {"multifieldqa_zh", "passage_retrieval_zh"}) {
-    const std::filesystem::path file = longbench(name + ".jsonl");
+    const fs::path file = longbench(name + ".jsonl");
     if (file.empty()) return skip("LongBench's " + name + ".jsonl is not in the data root");
     INFO(file.string());
     REQUIRE(sha256_of_file(file) == goldens[name]["sha256"].get<std::string>());
@@ -150,8 +152,13 @@ TEST_CASE("a bad line of the tables is named with its file and number", "[jieba]
 }
 
 TEST_CASE("where the tables are missing the message says where they were looked for and how to get them", "[jieba][errors]") {
+  const CacheFolder cache;
   const TemporaryFolder folder;
-  if (!Jieba::find().empty()) return skip("jieba's tables are found without a root, so that the error cannot be had");
-  CHECK_THROWS_WITH(Jieba::load_found({folder.path()}),
-                    Catch::Contains((folder / "jieba").string()) && Catch::Contains("scripts/bootstrap"));
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());  // its .cache is looked at too
+  const fs::path found = Jieba::find({folder.path()});
+  const auto says_where = Catch::Contains((folder / "jieba").string()) && Catch::Contains((cache.path() / "jieba").string());
+  CHECK_THROWS_WITH(Jieba::load_found({folder.path()}), says_where && Catch::Contains("scripts/bootstrap"));
+  fs::current_path(before);
+  CHECK(found.empty());
 }

@@ -77,6 +77,8 @@ TEST_CASE("GSM8K's number is the first behind the mark, or the last anywhere", "
 TEST_CASE("averages round as the originals do", "[scorers]") {
   CHECK(longbench_average({0.5, 0.25}) == 37.5);
   CHECK(longbench_average({1, 0, 0}) == 33.33);
+  CHECK(longbench_average({0.02675}) == 2.67);  // Python: 2.675 lies below its decimal form
+  CHECK(longbench_e_averages({0.02675}, {5000})[1] == 2.68);  // numpy: 267.5 to even
   CHECK_THROWS_AS(longbench_average({}), ConfigError);
   CHECK_THROWS_AS(longbench_e_averages({1}, {1, 2}), ConfigError);
 }
