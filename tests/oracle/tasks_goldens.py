@@ -33,9 +33,9 @@ def digest(text, digits=16):
 
 
 def options(row, mark):
-    """The instruction cut at its numbered marks: question and options."""
-    body = re.sub(r"\s+Answer format: \S+$", "", row["instruction"])
-    parts = re.split(r"\s+%s\d: " % mark, body)
+    """The instruction cut at its numbered marks: question and options, their own blanks kept."""
+    body = re.sub(r"(?:\n\n| )Answer format: \S+$", "", row["instruction"])
+    parts = re.split(r"(?:\n\n| )%s\d: " % mark, body)
     question = re.split(r"(?:to the question|the given sentence): ", parts[0], maxsplit=1)[1]
     return question, parts[1:], int(row["answer"][-1]) - 1
 
