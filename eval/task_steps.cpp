@@ -69,6 +69,12 @@ void winogrande(Json& row, const std::string& where) {
   row["after"] = strip(sentence.substr(blank + 1));
 }
 
+void mmlu_pro(Json& row) {
+  std::string target = row.contains("cot_content") && row["cot_content"].is_string() ? row["cot_content"].get<std::string>() : "";
+  replace_all(target, "A: Let's think step by step. ", "");
+  row["target"] = target;
+}
+
 void trivia_qa(Json& row, const std::string& where) {
   std::vector<std::string> aliases = render_list("{answer.aliases}", row, where);
   if (aliases.empty()) fail<CheckpointError>("task", "wanted at least one alias of the answer in ", where, ", got none");
@@ -89,13 +95,14 @@ void trivia_qa(Json& row, const std::string& where) {
 }  // namespace
 
 const std::vector<std::string>& step_names() {
-  static const std::vector<std::string> names{"hellaswag", "hellaswag-lighteval", "trivia_qa", "winogrande"};
+  static const std::vector<std::string> names{"hellaswag", "hellaswag-lighteval", "mmlu_pro", "trivia_qa", "winogrande"};
   return names;
 }
 
 void run_step(const std::string& step, Json& row, const std::string& where) {
   if (step == "hellaswag" || step == "hellaswag-lighteval") return hellaswag(row, step != "hellaswag", where);
   if (step == "winogrande") return winogrande(row, where);
+  if (step == "mmlu_pro") return mmlu_pro(row);
   if (step == "trivia_qa") return trivia_qa(row, where);
   fail<ConfigError>("task", "unknown step '", step, "'");
 }

@@ -2,6 +2,7 @@
 //   hellaswag            query and choices of lm-evaluation-harness: both cleaned and stripped at their start
 //   hellaswag-lighteval  as MHA2MLA's lighteval file: the query keeps the blank after the context, nothing is stripped
 //   winogrande           before: text up to the blank '_'; after: what follows it, stripped
+//   mmlu_pro             target: the worked answer (cot_content) without its opening words; rows without one get none
 //   trivia_qa            candidates: the aliases in lower case without ASCII punctuation, those that begin with another one left out
 #pragma once
 #include <string>

@@ -35,6 +35,13 @@ inline fs::path wikitext2(const std::string& name) {
   return fs::is_regular_file(file) ? file : fs::path();
 }
 
+// The data root, empty when it lacks `file`.
+inline fs::path data_root_with(const std::string& file) {
+  const std::string given = environment("MLAFORGE_DATA");
+  const fs::path root = given.empty() ? source_dir() / ".." / "shared" / "data" : fs::path(given);
+  return fs::is_regular_file(root / file) ? root : fs::path();
+}
+
 // A fresh folder that goes with the object.
 class TemporaryFolder {
  public:
