@@ -9,7 +9,6 @@
 #include "eval/needle.h"
 #include "eval/scorers/scorers.h"
 #include "experiments/data_root.h"
-#include "results/store.h"
 
 namespace mla {
 namespace {

@@ -7,6 +7,7 @@
 #include "core/base/run_record.h"
 #include "eval/task_runner.h"
 #include "experiments/session.h"
+#include "results/store.h"
 
 namespace mla {
 
