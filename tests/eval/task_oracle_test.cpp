@@ -1,5 +1,5 @@
 // What a model is asked equals what lm-evaluation-harness and LongBench ask, byte for byte (tests/oracle/tasks_goldens.py).
-#include <cstdio>
+#include <fstream>
 
 #include "core/base/sha256.h"
 #include "eval/task_items.h"
@@ -34,6 +34,12 @@ std::size_t equal_items(const std::string& found, const std::string& wanted, std
   return equal;
 }
 
+void write_rows(const fs::path& path, const Json& rows) {
+  fs::create_directories(path.parent_path());
+  std::ofstream file(path, std::ios::binary);
+  for (const Json& row : rows) file << row.dump() << '\n';
+}
+
 std::string ids_text(const std::vector<int32_t>& ids) {
   std::string text;
   for (const int32_t id : ids) text += (text.empty() ? "" : " ") + std::to_string(id);
@@ -61,6 +67,24 @@ TEST_CASE("requests and golds of 200 items each equal lm-evaluation-harness's", 
   CHECK(equal_items(hashes, golden["hashes"], 16) == 200);
   CHECK(golds == golden["golds"].get<std::string>());
   CHECK(items.warnings.empty());
+}
+
+TEST_CASE("requests over made-up rows equal lm-evaluation-harness's where the data set is not at hand", "[tasks][golden]") {
+  const std::string name = GENERATE("hellaswag", "commonsense_qa", "boolq", "mmlu", "mmlu_pro");
+  const Json& golden = goldens()["made_up"][name];
+  const TaskSpec spec = find_task(name);
+  const TemporaryFolder root;
+  write_rows(root / spec.data.file, golden["rows"]);
+  if (!golden["pool"].empty()) write_rows(root / spec.few_shot.pool.file, golden["pool"]);
+
+  const TaskItems items = build_items(spec, root.path(), {.shots = golden["shots"].get<int64_t>()});
+
+  std::string hashes;
+  for (const ChoiceItem& item : items.choices) hashes += digest(item_text(item), 16);
+  for (const GenerationItem& item : items.generations) hashes += digest(item.prompt, 16);
+  INFO(name);
+  REQUIRE(hashes.size() == golden["rows"].size() * 16);
+  CHECK(equal_items(hashes, golden["hashes"], 16) == golden["rows"].size());
 }
 
 TEST_CASE("200 five-shot prompts of GSM8K equal lm-evaluation-harness's", "[tasks][golden]") {

@@ -144,6 +144,13 @@ TEST_CASE("bad rows name their file and line", "[tasks][errors]") {
   CHECK(items_of(own_task(), good + good).choices.size() == 2);
 }
 
+TEST_CASE("a task file or a row cut anywhere is refused, never half read", "[tasks][errors]") {
+  const std::string task = own_task().dump(), rows = "{\"q\": \"a\", \"options\": [\"x\", \"\u00fc\"], \"right\": 0}";
+  for (std::size_t size = 0; size < task.size(); ++size) CHECK_THROWS_AS(parse_task_specs(task.substr(0, size), "own.json"), ConfigError);
+  for (std::size_t size = 0; size < rows.size(); ++size) CHECK_THROWS_AS(items_of(own_task(), rows.substr(0, size)), CheckpointError);
+  CHECK(items_of(own_task(), rows).choices.size() == 1);
+}
+
 TEST_CASE("missing data says where it was looked for and how to get it", "[tasks][errors]") {
   Json task = own_task();
   task["data"]["how"] = "ask the painter";

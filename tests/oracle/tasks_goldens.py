@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 from importlib.metadata import version
+from random import Random
 
 import lm_eval
 import yaml
@@ -109,6 +110,68 @@ def choice_goldens(folder):
     return golden
 
 
+def made_up_rows(seed, count):
+    """Rows with every column that the tasks below read; the traps are brackets, blanks, case, Unicode, underscores, braces."""
+    random = Random(seed)
+    pieces = ["A man", " [title] Next", "[step] b", "  twice", "Stra\u00dfe", "\u00c9COLE", "x_y", "{brace}", "end.", "[a [b] c]", "[open", "line\nbreak", "?", " "]
+
+    def text():
+        return "".join(random.choice(pieces) + random.choice(["", " "]) for _ in range(random.randint(1, 6)))
+
+    rows = []
+    for _ in range(count):
+        four, five, many = [text() for _ in range(4)], [text() for _ in range(5)], [text() for _ in range(random.randint(3, 10))]
+        gold = random.randrange(4)
+        rows.append({"activity_label": text(), "ctx_a": text(), "ctx_b": text(), "endings": four, "label": str(gold), "question": text(),
+                     "passage": text(), "five": five, "choices": four, "answer": gold, "options": many, "letter": "ABC"[random.randrange(3)],
+                     "cot_content": "A: Let's think step by step. " + text()})
+    return rows
+
+
+def as_task(name, row):
+    if name == "commonsense_qa":
+        return {"question": row["question"], "choices": {"text": row["five"], "label": list("ABCDE")}, "answerKey": row["letter"]}
+    if name == "boolq":
+        return {"passage": row["passage"], "question": row["question"], "label": row["answer"] % 2}
+    if name == "mmlu":
+        return {"question": row["question"], "subject": "anatomy", "choices": row["choices"], "answer": row["answer"]}
+    if name == "mmlu_pro":
+        return {"question": row["question"], "options": row["options"], "answer": row["letter"], "category": "biology", "cot_content": row["cot_content"]}
+    return {key: row[key] for key in ("activity_label", "ctx_a", "ctx_b", "endings", "label")}
+
+
+# our name: lm-eval's file, split, split of the examples, how many
+MADE_UP = {
+    "hellaswag": ("hellaswag/hellaswag.yaml", "validation", None, 0),
+    "commonsense_qa": ("commonsense_qa/default.yaml", "validation", None, 0),
+    "boolq": ("super_glue/boolq/default.yaml", "validation", None, 0),
+    "mmlu": ("mmlu/default/mmlu_anatomy.yaml", "test", "dev", 5),
+    "mmlu_pro": ("mmlu_pro/mmlu_pro_biology.yaml", "test", "validation", 5),
+}
+
+
+def made_up_golden(folder):
+    """Tasks whose data may not lie here: rows made up, kept whole beside their hashes."""
+    golden = {}
+    for name, (file, split, pool_split, shots) in MADE_UP.items():
+        rows = [as_task(name, row) for row in made_up_rows(7, 40)]
+        pool = [as_task(name, row) for row in made_up_rows(8, 6)] if pool_split else []
+        files = {split: write_rows(os.path.join(folder, name + "_rows.jsonl"), rows)}
+        if pool:
+            files[pool_split] = write_rows(os.path.join(folder, name + "_pool.jsonl"), pool)
+        task = lm_eval_task(folder, "made_up_" + name, file, files)
+        task.set_fewshot_seed(1234)
+        hashes = ""
+        for doc in task.eval_docs:
+            requests = task.construct_requests(doc, task.fewshot_context(doc, shots), metadata=(name, 0, 1), doc_id=0)
+            if isinstance(requests, list):
+                hashes += digest("\x1e".join("\x1f".join(request.args) for request in requests))
+            else:
+                hashes += digest(requests.args[0])
+        golden[name] = {"rows": rows, "pool": pool, "shots": shots, "hashes": hashes}
+    return golden
+
+
 def gsm8k_golden(folder):
     files = {part: os.path.join(root, "gsm8k", part + ".jsonl") for part in ("train", "test")}
     task = lm_eval_task(folder, "gsm8k", "gsm8k/gsm8k.yaml", files)
@@ -169,6 +232,7 @@ with tempfile.TemporaryDirectory() as scratch:
     goldens = {
         "made_with": ", ".join("%s %s" % (package, version(package)) for package in ("lm_eval", "tokenizers", "gguf")),
         "choices": choice_goldens(scratch),
+        "made_up": made_up_golden(scratch),
         "gsm8k": gsm8k_golden(scratch),
         "longbench": longbench_golden(smollm2_tokenizer()),
     }
