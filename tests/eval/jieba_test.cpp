@@ -66,13 +66,18 @@ void write_tables(const TemporaryFolder& folder, const std::string& dictionary, 
 
 constexpr const char* kHmm = "start B -1\nstart S -1\ntrans B E -1\ntrans E B -1\nemit B 4e2d -1\nemit E 6587 -1\nemit M 6587 -9\nemit S 4e2d -9\n";
 
-std::string message_of(const TemporaryFolder& folder) {
+template <class Action>
+std::string message_of(Action action) {
   try {
-    Jieba::load(folder.path());
+    action();
   } catch (const CheckpointError& error) {
     return error.what();
   }
   return "no error";
+}
+
+std::string load_message(const TemporaryFolder& folder) {
+  return message_of([&] { Jieba::load(folder.path()); });
 }
 
 }  // namespace
@@ -142,13 +147,13 @@ TEST_CASE("tokens are the text without gaps", "[jieba]") {
 TEST_CASE("a bad line of the tables is named with its file and number", "[jieba][errors]") {
   const TemporaryFolder folder;
   write_tables(folder, "\u4e2d\u6587 5 n\n\u6587 many n\n", kHmm);
-  CHECK(message_of(folder).find("dict.txt:2: wanted a word, a blank and its count") != std::string::npos);
+  CHECK(load_message(folder).find("dict.txt:2: wanted a word, a blank and its count") != std::string::npos);
   write_tables(folder, "\u4e2d\u6587 5 n\n", "start B -1\nemit Q 4e2d -1\n");
-  CHECK(message_of(folder).find("hmm.txt:2: wanted start, trans or emit") != std::string::npos);
+  CHECK(load_message(folder).find("hmm.txt:2: wanted start, trans or emit") != std::string::npos);
   write_tables(folder, "\u4e2d\u6587 5 n\n", "start B -1\n");
-  CHECK(message_of(folder).find("wanted emit lines for all of B, E, M and S") != std::string::npos);
+  CHECK(load_message(folder).find("wanted emit lines for all of B, E, M and S") != std::string::npos);
   write_tables(folder, "", kHmm);
-  CHECK(message_of(folder).find("wanted words with counts, got none") != std::string::npos);
+  CHECK(load_message(folder).find("wanted words with counts, got none") != std::string::npos);
 }
 
 TEST_CASE("where the tables are missing the message says where they were looked for and how to get them", "[jieba][errors]") {
@@ -157,8 +162,9 @@ TEST_CASE("where the tables are missing the message says where they were looked 
   const fs::path before = fs::current_path();
   fs::current_path(folder.path());  // its .cache is looked at too
   const fs::path found = Jieba::find({folder.path()});
-  const auto says_where = Catch::Contains((folder / "jieba").string()) && Catch::Contains((cache.path() / "jieba").string());
-  CHECK_THROWS_WITH(Jieba::load_found({folder.path()}), says_where && Catch::Contains("scripts/bootstrap"));
+  const std::string message = message_of([&] { Jieba::load_found({folder.path()}); });
   fs::current_path(before);
   CHECK(found.empty());
+  for (const std::string& part : {(folder / "jieba").string(), (cache.path() / "jieba").string(), std::string("scripts/bootstrap")})
+    CHECK(message.find(part) != std::string::npos);
 }
