@@ -1,6 +1,7 @@
 #include "experiments/task_evaluation.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "core/base/error.h"
 #include "core/base/process.h"
@@ -8,6 +9,7 @@
 #include "eval/jieba/jieba.h"
 #include "eval/needle.h"
 #include "eval/scorers/scorers.h"
+#include "experiments/build_info.h"
 #include "experiments/data_root.h"
 
 namespace mla {
@@ -16,6 +18,9 @@ namespace {
 bool needs_jieba(const TaskSpec& spec) {
   return std::any_of(spec.scores.begin(), spec.scores.end(), [](const ScoreRule& rule) { return scorer_needs_jieba(rule.scorer); });
 }
+
+// Where bootstrap's tables may lie, beside the places that Jieba::find knows itself.
+std::vector<std::filesystem::path> jieba_roots(const std::filesystem::path& root) { return {root, std::filesystem::path(build_info().source_dir) / ".cache"}; }
 
 int64_t longest_input(const TaskFlags& flags, int64_t max_position) {
   if (flags.max_length > max_position && max_position > 0)
@@ -53,7 +58,7 @@ std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data
   for (const std::string& name : flags.tasks) {
     specs.push_back(find_task(name));
     if (!is_there(specs.back().data, root)) load_rows(specs.back().data, root);  // says where it was looked for and how to get it
-    if (needs_jieba(specs.back())) Jieba::load_found({root});
+    if (needs_jieba(specs.back())) Jieba::load_found(jieba_roots(root));
   }
   return specs;
 }
@@ -65,7 +70,7 @@ LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::st
   if (flags.limit > 0) options.limit = flags.limit;
   options.shots = flags.shots;
   if (flags.truncate == "tokens") options.context_chars = 8 * max_length;
-  LoadedTask task{spec, spec.kind == TaskKind::needle ? needle_items(spec, root, tokenizer) : build_items(spec, root, options), protocol_of(spec, flags, max_length)};
+  LoadedTask task{spec, spec.kind == TaskKind::needle ? needle_items(spec, root, tokenizer) : build_items(spec, root, options), protocol_of(spec, flags, max_length), root};
   return task;
 }
 
@@ -81,7 +86,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   for (const std::string& warning : task.items.warnings) warn(warning);
 
   std::optional<Jieba> jieba;
-  if (needs_jieba(task.spec)) jieba = Jieba::load_found();
+  if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
   TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr};
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);

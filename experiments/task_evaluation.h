@@ -26,6 +26,7 @@ struct LoadedTask {
   TaskSpec spec;
   TaskItems items;
   std::string protocol;  // "lm-eval/v1", "lm-eval/v3/shots0", "longbench/v1/tokens-2048"
+  std::filesystem::path root;  // the data root
 };
 
 struct TaskOutcome {
