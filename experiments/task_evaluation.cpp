@@ -29,6 +29,13 @@ int64_t longest_input(const TaskFlags& flags, int64_t max_position) {
   return max_position > 0 ? max_position : 2048;
 }
 
+ItemOptions item_options(const TaskFlags& flags) {
+  ItemOptions options;
+  if (flags.limit > 0) options.limit = flags.limit;
+  options.shots = flags.shots;
+  return options;
+}
+
 // What changes the numbers and is no part of the task itself.
 std::string protocol_of(const TaskSpec& spec, const TaskFlags& flags, int64_t max_length) {
   std::string protocol = spec.protocol + "/v" + std::to_string(spec.version);
@@ -54,10 +61,12 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
 
 std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root_given) {
   const std::filesystem::path root = data_root(data_root_given);
+  const ItemOptions options = item_options(flags);
   std::vector<TaskSpec> specs;
   for (const std::string& name : flags.tasks) {
     specs.push_back(find_task(name));
     if (!is_there(specs.back().data, root)) load_rows(specs.back().data, root);  // says where it was looked for and how to get it
+    if (specs.back().kind != TaskKind::needle) build_items(specs.back(), root, options);  // a bad row is better found now than behind a loaded model
     if (needs_jieba(specs.back())) Jieba::load_found(jieba_roots(root));
   }
   return specs;
@@ -66,9 +75,7 @@ std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data
 LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::string& root_given, const Tokenizer& tokenizer, int64_t max_position) {
   const std::filesystem::path root = data_root(root_given);
   const int64_t max_length = longest_input(flags, max_position);
-  ItemOptions options;
-  if (flags.limit > 0) options.limit = flags.limit;
-  options.shots = flags.shots;
+  ItemOptions options = item_options(flags);
   if (flags.truncate == "tokens") options.context_chars = 8 * max_length;
   LoadedTask task{spec, spec.kind == TaskKind::needle ? needle_items(spec, root, tokenizer) : build_items(spec, root, options), protocol_of(spec, flags, max_length), root};
   return task;

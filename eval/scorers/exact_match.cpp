@@ -57,6 +57,18 @@ std::string gsm8k_strict(std::string_view text) {
   return kInvalidAnswer;
 }
 
+double mmlu_pro_lm_eval(std::string_view prediction, std::string_view gold) {
+  constexpr std::string_view mark = "answer is ";
+  char found = 0;
+  for (std::size_t at = prediction.find(mark); at != prediction.npos && found == 0; at = prediction.find(mark, at + 1)) {
+    std::size_t i = at + mark.size();
+    if (i < prediction.size() && prediction[i] == '(') ++i;
+    if (i >= prediction.size() || prediction[i] < 'A' || prediction[i] > 'J') continue;
+    found = prediction[i];
+  }
+  return found != 0 && gold.size() == 1 && (gold[0] | 0x20) == (found | 0x20) ? 1 : 0;
+}
+
 std::string gsm8k_flexible(std::string_view text) {
   std::string last = kInvalidAnswer;
   for (std::size_t i = 0; i < text.size();) {

@@ -16,6 +16,9 @@ std::string gsm8k_flexible(std::string_view text);
 std::string normalise_lm_eval(std::string_view text);
 double exact_match_lm_eval(std::string_view prediction, std::string_view gold);
 
+// mmlu_pro: the letter of the first `answer is \(?([ABCDEFGHIJ])\)?`, without case.
+double mmlu_pro_lm_eval(std::string_view prediction, std::string_view gold);
+
 // lighteval 0.6.2. An empty prediction scores 0 whatever the gold; both sides are stripped of white space.
 double exact_match_lighteval(std::string_view prediction, std::string_view gold);
 // helm_normalizer on both: tokens between blanks and hyphens, numbers as Python prints them, no punctuation, no articles.

@@ -46,6 +46,7 @@ constexpr std::array kScorers{
     Scorer{"gsm8k@lighteval", [](const Item& i) { return gsm8k_lighteval(i.prediction, i.gold); }},
     Scorer{"gsm8k_flexible@lm-eval", [](const Item& i) { return exact_match_lm_eval(gsm8k_flexible(i.prediction), i.gold); }},
     Scorer{"gsm8k_strict@lm-eval", [](const Item& i) { return exact_match_lm_eval(gsm8k_strict(i.prediction), i.gold); }},
+    Scorer{"mmlu_pro@lm-eval", [](const Item& i) { return mmlu_pro_lm_eval(i.prediction, i.gold); }},
     Scorer{"qa_f1", [](const Item& i) { return qa_f1(i.prediction, i.gold); }},
     Scorer{"qa_f1_zh", [](const Item& i) { return qa_f1_zh(i.prediction, i.gold, *i.context.jieba); }, true},
     Scorer{"quasi_exact_match@lighteval", [](const Item& i) { return quasi_exact_match_lighteval(i.prediction, i.gold); }},

@@ -74,6 +74,15 @@ TEST_CASE("GSM8K's number is the first behind the mark, or the last anywhere", "
   CHECK(score("gsm8k@lighteval", "no number", {{"none either"}, {}}) == 1);
 }
 
+TEST_CASE("MMLU-Pro's letter is the first behind its phrase, with or without a bracket", "[scorers]") {
+  const auto judged = [](const char* text, const char* gold) { return score("mmlu_pro@lm-eval", text, {{gold}, {}}); };
+  CHECK(judged("Let us see. The answer is (C).", "C") == 1);
+  CHECK(judged("the answer is C, not answer is (D)", "D") == 0);
+  CHECK(judged("the answer is unclear; answer is (J", "j") == 1);
+  CHECK(judged("The Answer is (C)", "C") == 0);
+  CHECK(judged("answer is K", "K") == 0);
+}
+
 TEST_CASE("averages round as the originals do", "[scorers]") {
   CHECK(longbench_average({0.5, 0.25}) == 37.5);
   CHECK(longbench_average({1, 0, 0}) == 33.33);

@@ -1,0 +1,82 @@
+// Tasks from the command line: a task of the user's own, its rows, two runs beside each other.
+#include <csignal>
+#include <fstream>
+
+#include "core/base/json.h"
+#include "results/store.h"
+#include "tests/support/catch.h"
+#include "tests/support/command.h"
+
+using namespace mla;
+using namespace mla::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+bool no_model() {
+  if (!smollm2().empty()) return false;
+  skip("SmolLM2-135M-Instruct is not here; scripts/bootstrap fetches it");
+  return true;
+}
+
+void write_task(const TemporaryFolder& folder, bool good = true) {
+  std::ofstream rows(folder / "capitals.jsonl");
+  const char* const facts[][3] = {{"France", "Paris", "Rome"}, {"Italy", "Rome", "Madrid"}, {"Spain", "Madrid", "Paris"}, {"Japan", "Tokyo", "Berlin"}, {"Germany", "Berlin", "Tokyo"}};
+  for (const auto& fact : facts) rows << Json{{"country", fact[0]}, {"cities", {fact[2], fact[1]}}, {"right", 1}}.dump() << '\n';
+  if (!good) rows << "{\"country\": \"Peru\", \"cities\": [\"Lima\"]\n";
+  std::ofstream(folder / "capitals.json") << Json{{"name", "capitals"}, {"version", 1}, {"protocol", "own"}, {"kind", "multiple_choice"},
+      {"data", {{"file", (folder / "capitals.jsonl").string()}, {"how", "the test writes it"}}},
+      {"prompt", "Question: What is the capital of {country}?\nAnswer:"}, {"choices", "{cities}"}, {"gold", {{"column", "right"}}}, {"metrics", {"acc", "acc_norm"}}}.dump();
+}
+
+std::vector<std::string> words(const std::vector<std::string>& more) {
+  std::vector<std::string> all{"eval", "--model", smollm2().string(), "--tasks", "capitals.json", "--store", "runs.db"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a user's task is scored, stored item by item, and compared between runs", "[cli][tasks]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+  write_task(folder);
+
+  const Finished finished = mlaforge(folder.path(), words({"--format", "json"})), again = mlaforge(folder.path(), words({"--batch-size", "1"}));
+
+  REQUIRE(finished.code == 0);
+  REQUIRE(again.code == 0);
+  const Json result = Json::parse(finished.out);
+  CHECK(result[0]["task"] == "capitals");
+  CHECK(result[0]["metrics"][0]["items"] == 5);
+  CHECK(result[0]["metrics"][0]["value"].get<double>() >= 0.6);  // a language model knows most of these
+  const Store store = Store::open_read_only(folder / "runs.db");
+  CHECK(store.answers(1).size() == 5);
+
+  const Finished shown = mlaforge(folder.path(), {"samples", "1", "--store", "runs.db"});
+  CHECK_THAT(shown.out, Contains("capitals") && Contains("Prediction"));
+  const Finished compared = mlaforge(folder.path(), {"samples", "1", "--against", "2", "--store", "runs.db"});
+  CHECK(compared.code == 0);
+  CHECK_THAT(compared.out, Contains("5 items") && Contains("0 scores differ"));  // batches of one and of five agree
+}
+
+TEST_CASE("what is wrong with a task or its data is said before a model is read", "[cli][tasks][errors]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+  write_task(folder, false);
+  const Finished bad_row = mlaforge(folder.path(), words({}));
+  CHECK(bad_row.code == 3);
+  CHECK_THAT(bad_row.err, Contains("capitals.jsonl:6"));
+  CHECK_FALSE(fs::exists(folder / "runs.db"));
+
+  const Finished unknown = mlaforge(folder.path(), {"eval", "--model", smollm2().string(), "--tasks", "arc_eazy", "--store", "runs.db"});
+  CHECK(unknown.code == 2);
+  CHECK_THAT(unknown.err, Contains("arc_easy"));
+  const Finished missing = mlaforge(folder.path(), {"eval", "--model", smollm2().string(), "--tasks", "hellaswag", "--data-root", folder.path().string(), "--store", "runs.db"});
+  CHECK(missing.code == 3);
+  CHECK_THAT(missing.err, Contains(folder.path().string()));
+  const Finished neither = mlaforge(folder.path(), {"eval", "--model", smollm2().string()});
+  CHECK(neither.code == 2);
+  CHECK_THAT(neither.err, Contains("--corpus") && Contains("--tasks"));
+  CHECK(mlaforge(folder.path(), {"samples", "1", "--store", "runs.db"}).code != 0);
+}
