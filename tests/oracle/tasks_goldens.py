@@ -228,14 +228,15 @@ def longbench_golden(tokenizer):
     return golden
 
 
-with tempfile.TemporaryDirectory() as scratch:
-    goldens = {
-        "made_with": ", ".join("%s %s" % (package, version(package)) for package in ("lm_eval", "tokenizers", "gguf")),
-        "choices": choice_goldens(scratch),
-        "made_up": made_up_golden(scratch),
-        "gsm8k": gsm8k_golden(scratch),
-        "longbench": longbench_golden(smollm2_tokenizer()),
-    }
-with open(out, "w", encoding="ascii") as target:
-    json.dump(goldens, target, separators=(",", ":"))
-    target.write("\n")
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        goldens = {
+            "made_with": ", ".join("%s %s" % (package, version(package)) for package in ("lm_eval", "tokenizers", "gguf")),
+            "choices": choice_goldens(scratch),
+            "made_up": made_up_golden(scratch),
+            "gsm8k": gsm8k_golden(scratch),
+            "longbench": longbench_golden(smollm2_tokenizer()),
+        }
+    with open(out, "w", encoding="ascii") as target:
+        json.dump(goldens, target, separators=(",", ":"))
+        target.write("\n")
