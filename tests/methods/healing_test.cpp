@@ -238,6 +238,7 @@ TEST_CASE("stream_match's presets set steps and samples, and impossible options 
   CHECK(fast.healers.size() == 1);
   CHECK(best.healers.size() == 2);
   CHECK(*fast.calibration_samples < *best.calibration_samples);
+  CHECK(fast.self_samples < best.self_samples);
   CHECK_THROWS_WITH(make({{"kv_lora_rank", 25}}), Catch::Contains("[1, 24]"));
   CHECK_THROWS_WITH(make({{"kv_lora_rank", 8}, {"cache_values", 16}}), Catch::Contains("got both"));
   CHECK_THROWS_WITH(make({{"qk_mqa_dim", 3}, {"kv_lora_rank", 8}}), Catch::Contains("divisor of head_dim = 8"));
