@@ -19,7 +19,7 @@ struct Preset {
 };
 // Of calibration samples from the text, of samples that the model writes itself (they keep what the text does not show: code, questions,
 // other languages), and of distillation steps per layer. Measured seconds are in docs/methods.md.
-const std::map<std::string, Preset> kPresets{{"fast", {20, 8, 0}}, {"default", {64, 32, 50}}, {"best", {128, 64, 160}}};
+const std::map<std::string, Preset> kPresets{{"fast", {20, 8, 0}}, {"default", {64, 32, 50}}, {"best", {256, 128, 160}}};
 
 struct Sizes {
   int64_t rope_dim, rank;
