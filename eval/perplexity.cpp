@@ -9,23 +9,10 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "core/cuda/token_scores.h"
+#include "eval/means.h"
 
 namespace mla {
 namespace {
-
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-// Standard error of the mean: sample standard deviation / sqrt(n). Zero for a single value, which has no spread.
-double error_of_mean(const std::vector<double>& values) {
-  if (values.size() < 2) return 0;
-  const double mean = mean_of(values);
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  const auto n = static_cast<double>(values.size());
-  return std::sqrt(squares / (n - 1) / n);
-}
 
 // Linear interpolation between order statistics; `sorted` ascending and not empty.
 double quantile(const std::vector<double>& sorted, double share) {

@@ -1,10 +1,10 @@
 // From a task's answers to its metrics.
 #include <cmath>
 #include <map>
-#include <numeric>
 
 #include "core/base/error.h"
 #include "core/base/json.h"
+#include "eval/means.h"
 #include "eval/scorers/averages.h"
 #include "eval/task_runner.h"
 
@@ -16,16 +16,6 @@ struct Values {
   std::map<std::string, std::vector<double>> metrics;
   std::vector<int64_t> lengths;
 };
-
-double mean(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
-
-std::optional<double> error_of_mean(const std::vector<double>& values) {
-  if (values.size() < 2) return std::nullopt;
-  double squares = 0;
-  for (const double value : values) squares += (value - mean(values)) * (value - mean(values));
-  const auto n = static_cast<double>(values.size());
-  return std::sqrt(squares / (n - 1)) / std::sqrt(n);
-}
 
 // rows are by position within a stage, as the store gives them.
 std::map<std::string, Values> by_stage(const std::vector<AnswerRow>& rows) {
@@ -48,7 +38,7 @@ std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const 
       fail<ConfigError>("task", "wanted ", items, " answers of stage ", stage, " to ", spec.name, ", got ", values.lengths.size(), "; run it again to finish it");
     for (const auto& [name, scores] : values.metrics) {
       const bool divergence = name == "kld_gold";
-      metrics.push_back({name, stage, protocol, mean(scores), error_of_mean(scores), static_cast<int64_t>(scores.size()), divergence ? "nats" : "1",
+      metrics.push_back({name, stage, protocol, mean_of(scores), scores.size() > 1 ? std::optional(error_of_mean(scores)) : std::nullopt, static_cast<int64_t>(scores.size()), divergence ? "nats" : "1",
                          divergence ? Better::lower : Better::higher});
       if (spec.kind != TaskKind::longbench) continue;
       metrics.push_back({name + "_x100", stage, protocol, longbench_average(scores), std::nullopt, static_cast<int64_t>(scores.size()), "%", Better::higher});

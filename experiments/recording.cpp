@@ -35,18 +35,13 @@ Json divergence_json(const std::vector<Metric>& metrics, const std::string& stag
 
 }  // namespace
 
-int64_t record_run(Store& store, RunRecord& record,
-                   const std::function<std::vector<StageScore>(RunRecord&, SampleSink&)>& measure,
-                   std::vector<StageScore>& scores) {
-  const int64_t id = store.begin_run(record);
+void record_metrics(Store& store, int64_t id, RunRecord& record, const std::function<std::vector<Metric>()>& measure) {
   try {
-    const std::unique_ptr<SampleSink> sink = store.sink(id);
-    scores = measure(record, *sink);
+    const std::vector<Metric> metrics = measure();
     record.finished_at = utc_now();
     record.peak_rss_mb = peak_rss_mb();
     record.status = RunStatus::done;
-    store.finish_run(id, record, to_metrics(scores, record.protocol));
-    return id;
+    store.finish_run(id, record, metrics);
   } catch (const Interrupted&) {
     store.interrupt_run(id);
     throw;
@@ -54,6 +49,17 @@ int64_t record_run(Store& store, RunRecord& record,
     store.fail_run(id, error.what());
     throw;
   }
+}
+
+int64_t record_run(Store& store, RunRecord& record,
+                   const std::function<std::vector<StageScore>(RunRecord&, SampleSink&)>& measure,
+                   std::vector<StageScore>& scores) {
+  const int64_t id = store.begin_run(record);
+  record_metrics(store, id, record, [&] {
+    scores = measure(record, *store.sink(id));
+    return to_metrics(scores, record.protocol);
+  });
+  return id;
 }
 
 void check_sanity(RunRecord& record, const std::vector<StageScore>& scores, int64_t vocab_size) {

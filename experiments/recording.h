@@ -9,6 +9,10 @@
 
 namespace mla {
 
+// Of a run that has begun: lets `measure` do its work, finishes the run with the metrics it returns. When it throws, the run is marked
+// interrupted or failed and the exception goes on.
+void record_metrics(Store& store, int64_t id, RunRecord& record, const std::function<std::vector<Metric>()>& measure);
+
 // Begins the run, lets `measure` fill record and scores while its rows go to the sink, finishes it. When `measure` throws,
 // the run is marked interrupted or failed and the exception goes on. Returns the run's id.
 int64_t record_run(Store& store, RunRecord& record,

@@ -11,6 +11,7 @@
 #include "eval/scorers/scorers.h"
 #include "experiments/build_info.h"
 #include "experiments/data_root.h"
+#include "experiments/recording.h"
 
 namespace mla {
 namespace {
@@ -97,7 +98,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr};
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
-  try {
+  record_metrics(store, outcome.run_id, record, [&] {
     const std::vector<AnswerRow> have = store.answers(outcome.run_id, task.spec.name);
     outcome.taken_up = static_cast<int64_t>(have.size());
     if (!have.empty()) status("Resuming", "run " + std::to_string(outcome.run_id) + ", which has " + std::to_string(have.size()) + " answers");
@@ -105,18 +106,8 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
     answer_task({task.spec, task.items, tokenizer}, stages, options, have, *store.answer_sink(outcome.run_id));
     add_stage_time(record.times, {"answer", watch.seconds(), watch.cpu()});
     outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), store.answers(outcome.run_id, task.spec.name), record.protocol);
-    record.finished_at = utc_now();
-    record.peak_rss_mb = peak_rss_mb();
-    record.status = RunStatus::done;
-    store.finish_run(outcome.run_id, record, outcome.metrics);
-  } catch (const Interrupted&) {
-    store.interrupt_run(outcome.run_id);
-    status("Interrupted", "the same command takes run " + std::to_string(outcome.run_id) + " up again");
-    throw;
-  } catch (const std::exception& error) {
-    store.fail_run(outcome.run_id, error.what());
-    throw;
-  }
+    return outcome.metrics;
+  });
   outcome.record = record;
   return outcome;
 }

@@ -3,7 +3,7 @@
 namespace mla {
 namespace {
 
-constexpr double kMassive = 50;  // mean squares of massive activations lie hundreds of times above the median, all others below ten times
+constexpr double kMassive = 50;  // a token's mean square over the original's median, from which on it counts as massive
 
 class OutputRefit : public Healer {
  public:
