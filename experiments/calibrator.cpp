@@ -11,6 +11,7 @@
 namespace mla {
 namespace {
 
+constexpr int64_t kMostTraced = int64_t{2} << 30;  // bytes of the original's stream that may wait for the healers
 constexpr int64_t kLeastHeldOut = 8;  // samples that a search scores on, else a quarter as many as calibrate
 
 }  // namespace
@@ -27,6 +28,7 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
     qk_norms_input_ = InputHash{"qk_norms", flags.qk_norms, sha256_of_file(flags.qk_norms)};
   }
   if (!needs.any() && recipe.healers.empty()) return;
+  heals_ = !recipe.healers.empty();
   require_calibration(flags, recipe.label);
   const StageTimer timer(times_, "sample");
   const bool holds_out = recipe.search && !selects_on_test_;
@@ -65,7 +67,9 @@ void Calibrator::write_own(int64_t count, const CalibrationFlags& flags, const D
 
 CalibrationStats Calibrator::measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples) {
   const StageTimer timer(times_, state == "original" ? "calibrate" : "recalibrate");
-  const auto run = [&] { return collect_stats(model, samples, kinds); };
+  const int64_t stream_bytes = samples.tokens() * model.config.hidden_size * static_cast<int64_t>(model.layers.size() * c10::elementSize(model.dtype()));
+  const bool traces = heals_ && state == "original" && &samples == &samples_ && stream_bytes <= kMostTraced;
+  const auto run = [&] { return collect_stats(model, samples, kinds, traces ? &trace_ : nullptr); };
   if (!use_cache_) return run();
   bool hit = false;
   CalibrationStats stats = cached_stats("statistics 2\n" + model_key_ + '\n' + samples.key + '\n' + state + names_of(kinds), run, &hit);
@@ -95,7 +99,9 @@ CalibrationStats Calibrator::collect_for_search(const Decoder& model, const Stat
 ConversionSource Calibrator::callback() {
   std::string key = use_cache_ ? model_key_ + '\n' + samples_.key : "";
   if (!key.empty() && qk_norms_input_) key += '\n' + qk_norms_input_->sha256;
-  return {[this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, key};
+  ConversionSource source([this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, key);
+  source.take_trace = [this] { return std::exchange(trace_, {}); };
+  return source;
 }
 
 Windows Calibrator::held_out() const {

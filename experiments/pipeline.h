@@ -55,7 +55,8 @@ class Calibrator {
   CalibrationSamples samples_;
   std::optional<CalibrationSamples> search_samples_;  // where they are not samples_
   std::string model_key_;
-  bool use_cache_ = true, selects_on_test_ = false, per_query_head_ = false;
+  ResidualTrace trace_;
+  bool heals_ = false, use_cache_ = true, selects_on_test_ = false, per_query_head_ = false;
   std::string save_qk_norms_;
   std::vector<PairNorms> qk_norms_;  // read in place of measured ones
   std::optional<InputHash> qk_norms_input_;

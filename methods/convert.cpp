@@ -307,7 +307,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());
-  if (!recipe.healers.empty()) result.healing = heal(original, result.converted, recipe.healers, *samples, stats);
+  if (!recipe.healers.empty()) result.healing = heal(original, result.converted, recipe.healers, *samples, stats, collect.take_trace());
   return result;
 }
 

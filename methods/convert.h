@@ -17,6 +17,8 @@ struct ConversionSource {
   CalibrationStats operator()(const Decoder& model, const StatKinds& kinds, const std::string& state) const { return stats(model, kinds, state); }
 
   CollectStats stats;
+  // What stats() kept of the original's stream when it ran the original over the healers' samples; empty where it found statistics.
+  std::function<ResidualTrace()> take_trace = [] { return ResidualTrace(); };
   std::string key;  // names model and samples: decompositions are cached under it; empty: they are not
 };
 

@@ -9,9 +9,10 @@ struct Healing {
   int64_t tokens = 0;                   // calibration tokens that the healers saw
 };
 
-// `stats` are the original's, one per layer. Memory: two streams of all samples, [tokens, D] each, beside the models.
-// Throws Interrupted, and NumericalError naming the layer.
+// `stats` are the original's, one per layer. `trace` is the original's stream over the same samples where calibration kept it (empty:
+// the original is run again, with the same result); each layer of it is freed when it is used up. Memory beside the models and the
+// trace: two streams of all samples, [tokens, D] each. Throws Interrupted, and NumericalError naming the layer.
 Healing heal(const Decoder& original, Decoder& converted, const std::vector<std::unique_ptr<Healer>>& healers,
-             const CalibrationSamples& samples, const CalibrationStats& stats);
+             const CalibrationSamples& samples, const CalibrationStats& stats, ResidualTrace trace = {});
 
 }  // namespace mla

@@ -164,11 +164,12 @@ std::string names_of(const StatKinds& kinds) {
   return names;
 }
 
-CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds) {
+CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds, ResidualTrace* trace) {
   const auto layers = static_cast<int64_t>(model.layers.size());
   std::vector<at::Tensor> hidden;
   for (const CalibrationBatch& batch : samples.batches) hidden.push_back(model.embed(batch.ids));
   CalibrationStats stats;
+  if (trace != nullptr) trace->assign(model.layers.size(), {});
   Progress progress("Calibrating", "layers", layers);
   for (int64_t layer = 0; layer < layers; ++layer) {
     Sums sums;
@@ -180,7 +181,10 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
       if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, model, layer, normed, mask, kinds);
       if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
-      if (layer + 1 < layers) hidden[b] = model.layer_forward(layer, hidden[b], normed);
+      if (trace == nullptr && layer + 1 == layers) continue;
+      hidden[b] = attention_forward(model.layers[static_cast<std::size_t>(layer)].attention, normed).add_(hidden[b]);
+      if (trace != nullptr) (*trace)[static_cast<std::size_t>(layer)].push_back(hidden[b]);
+      if (layer + 1 < layers) hidden[b] = hidden[b] + model.mlp(layer, hidden[b]);
     }
     stats.push_back(finish(sums));
     progress.advance(layer + 1);

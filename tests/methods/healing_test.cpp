@@ -210,6 +210,28 @@ TEST_CASE("stream_match heals a cut model nearer to its original, and says what 
   CHECK(distilled < refitted);
 }
 
+TEST_CASE("healing from the stream that calibration kept gives the same weights as running the original again", "[methods][healers]") {
+  const Decoder original = tiny_decoder();
+  const CalibrationSamples samples = tiny_samples(3, 4, 16, original.config.vocab_size);
+  ResidualTrace trace;
+  const auto converted_with = [&](bool traced) {
+    ConversionSource source([&](const Decoder& m, const StatKinds& k, const std::string&) { return collect_stats(m, samples, k, traced ? &trace : nullptr); });
+    source.take_trace = [&] { return std::exchange(trace, {}); };
+    const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", 6}};
+    return convert(original, find_recipe("stream_match").make(options, original.config), source, &samples).converted;
+  };
+
+  const Decoder again = converted_with(false), kept = converted_with(true);
+
+  CHECK(trace.empty());  // it was taken
+  for (std::size_t layer = 0; layer < again.layers.size(); ++layer) {
+    const auto expected = named_tensors(again.layers[layer].attention), found = named_tensors(kept.layers[layer].attention);
+    REQUIRE(expected.size() == found.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      if (expected[i].second.defined()) CHECK(at::equal(expected[i].second, found[i].second));
+  }
+}
+
 TEST_CASE("healers without samples are refused", "[methods][healers][errors]") {
   const Decoder original = tiny_decoder();
   const CalibrationSamples samples = tiny_samples(1, 2, 8, original.config.vocab_size);
