@@ -99,8 +99,71 @@ CREATE TABLE answer (
 ) STRICT, WITHOUT ROWID;
 )";
 
+// Version 3: jobs of sweeps, tags, and views for people with sqlite3, Datasette or pandas.
+constexpr const char* kVersion3 = R"(
+CREATE TABLE job (
+  key TEXT PRIMARY KEY CHECK (length(key) = 64),
+  label TEXT NOT NULL,
+  flags TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'running', 'done', 'failed')),
+  owner TEXT,
+  lease_until INTEGER,
+  attempts INTEGER NOT NULL,
+  run_id INTEGER REFERENCES run (id) ON DELETE CASCADE,
+  seconds REAL,
+  error TEXT,
+  CHECK ((status = 'running') = (owner IS NOT NULL AND lease_until IS NOT NULL)),
+  CHECK ((status = 'done') = (run_id IS NOT NULL)),
+  CHECK ((status = 'failed') = (error IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX job_run ON job (run_id);
+CREATE TABLE sweep_job (
+  sweep TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  key TEXT NOT NULL REFERENCES job (key) ON DELETE CASCADE,
+  PRIMARY KEY (sweep, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sweep_job_key ON sweep_job (key);
+CREATE TABLE tag (
+  run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+  name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  PRIMARY KEY (run_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_status ON run (status, model, corpus);
+CREATE VIEW latest_run AS
+  SELECT * FROM run r WHERE status = 'done' AND ad_hoc_limit = 0
+    AND id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done');
+CREATE VIEW runs_wide AS
+  SELECT r.id AS run_id, r.status, r.method, r.label, r.model, r.corpus, r.protocol, r.dtype, r.device, r.threads, r.seed, r.ad_hoc_limit,
+    r.kv_values_original, r.kv_values,
+    (SELECT value FROM metric WHERE run_id = r.id AND stage = 'original' AND name = 'perplexity' AND protocol = r.protocol) AS ppl_original,
+    (SELECT value FROM metric WHERE run_id = r.id AND stage = 'partial_rope' AND name = 'perplexity' AND protocol = r.protocol) AS ppl_partial_rope,
+    (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = r.protocol) AS ppl_mla,
+    (SELECT std_error FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = r.protocol) AS ppl_mla_std_error,
+    (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'kld_mean' AND protocol = r.protocol) AS kld_mean,
+    (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'same_top_share' AND protocol = r.protocol) AS same_top_share,
+    (SELECT sum(seconds) FROM stage_time WHERE run_id = r.id) AS seconds,
+    r.peak_rss_mb, r.git_commit, r.git_dirty, r.host, r.started_at, r.finished_at, r.config, r.error, r.warnings, r.identity,
+    (SELECT group_concat(name, ', ') FROM tag WHERE run_id = r.id) AS tags
+  FROM run r;
+CREATE VIEW zoo AS
+  SELECT w.model, w.label, w.method, w.dtype, w.kv_values, w.kv_values_original,
+    100.0 * (1.0 - 1.0 * w.kv_values / w.kv_values_original) AS saved_percent, w.ppl_original, w.ppl_partial_rope, w.ppl_mla, w.ppl_mla_std_error,
+    w.kld_mean, w.same_top_share, w.seconds, w.corpus, w.protocol, w.run_id
+  FROM runs_wide w JOIN latest_run l ON l.id = w.run_id WHERE w.ppl_mla IS NOT NULL;
+CREATE VIEW best_per_budget AS
+  SELECT model, corpus, protocol, dtype, kv_values, method, label, ppl_mla, ppl_mla_std_error, ppl_original, kld_mean, run_id
+  FROM (SELECT *, row_number() OVER (PARTITION BY model, corpus, protocol, dtype, kv_values ORDER BY ppl_mla, run_id) AS place FROM zoo)
+  WHERE place = 1;
+CREATE VIEW pareto AS
+  SELECT model, corpus, protocol, dtype, kv_values, method, label, ppl_mla, ppl_mla_std_error, ppl_original, kld_mean, run_id
+  FROM (SELECT *, min(ppl_mla) OVER (PARTITION BY model, corpus, protocol, dtype ORDER BY kv_values
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS smaller FROM best_per_budget)
+  WHERE smaller IS NULL OR ppl_mla < smaller;
+)";
+
 // kSteps[v - 1] brings a database of version v to version v + 1.
-constexpr const char* kSteps[] = {kVersion2};
+constexpr const char* kSteps[] = {kVersion2, kVersion3};
 static_assert(std::size(kSteps) == kSchemaVersion - 1);
 
 int64_t pragma(const Database& database, const char* name) {

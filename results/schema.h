@@ -4,7 +4,7 @@
 
 namespace mla {
 
-constexpr int kSchemaVersion = 2;               // PRAGMA user_version
+constexpr int kSchemaVersion = 3;               // PRAGMA user_version
 constexpr int kApplicationId = 0x4D4C4146;      // "MLAF", PRAGMA application_id
 
 // Creates the tables in an empty database, or brings an older one forward; one transaction per step.
