@@ -1,0 +1,31 @@
+// A program that runs beside this one; what it prints is kept.
+#pragma once
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mla {
+
+class ChildProcess {
+ public:
+  // Starts words[0] with the rest as arguments, nothing on stdin. It is told to stop (SIGINT) when this process dies.
+  // Throws ResourceError when no process can be made.
+  explicit ChildProcess(const std::vector<std::string>& words);
+  ~ChildProcess();  // a child that still runs is killed
+  ChildProcess(ChildProcess&& other) noexcept;
+  ChildProcess& operator=(ChildProcess&& other) noexcept;
+
+  void interrupt() const;
+  bool ended();            // without waiting
+  int code() const { return code_; }  // after it ended: exit code, or 128 + signal
+  std::string out() const, err() const;
+
+ private:
+  void close_all();
+  pid_t pid_ = -1;
+  int out_ = -1, err_ = -1, code_ = -1;
+};
+
+}  // namespace mla
