@@ -55,13 +55,17 @@ void run(const RunFlags& flags) {
 
 }  // namespace
 
+void add_run_request_flags(CLI::App& command, RunRequest& request) {
+  add_model_flags(command, request.model);
+  add_method_flags(command, request.method);
+  add_calibration_flags(command, request.calibration);
+  add_corpus_flags(command, request.corpus);
+}
+
 void add_run_command(CLI::App& app) {
   auto flags = std::make_shared<RunFlags>();
   CLI::App* command = app.add_subcommand("run", "Calibrate, convert and score a model in one process, and store the result");
-  add_model_flags(*command, flags->request.model);
-  add_method_flags(*command, flags->request.method);
-  add_calibration_flags(*command, flags->request.calibration);
-  add_corpus_flags(*command, flags->request.corpus);
+  add_run_request_flags(*command, flags->request);
   command->add_option("--store", flags->request.store, "Run database, made when it is not there [runs.db]");
   command->add_flag("--skip-done", flags->request.skip_done, "Do nothing when the store holds this very run");
   command->add_option("--out", flags->request.out, "Also write the converted model to this new folder, as `convert` does");

@@ -14,6 +14,7 @@ void add_table_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
 void add_runs_command(CLI::App& app);
 void add_methods_command(CLI::App& app);
+void add_sweep_command(CLI::App& app);
 void add_samples_command(CLI::App& app);
 void add_tasks_command(CLI::App& app);
 

@@ -86,6 +86,7 @@ void add_commands(CLI::App& app) {
   add_plot_command(app);
   add_runs_command(app);
   add_methods_command(app);
+  add_sweep_command(app);
   add_samples_command(app);
   add_tasks_command(app);
 }

@@ -13,9 +13,6 @@
 namespace mla {
 namespace {
 
-// Raised when a stage's numbers change, so that runs of old and new code never share an identity.
-const Json kStageVersions{{"calibrate", 1}, {"convert", 1}, {"score", 1}};
-
 int64_t rounded(double values) { return std::llround(values); }
 
 // Original, partial RoPE, converted: one pass over the windows scores them all.
@@ -40,7 +37,7 @@ RunRecord make_record(const RunRequest& request, const LoadedModel& model, const
   record.inputs.push_back({"corpus", request.corpus.corpus, windows.sha256});
   if (calibrator.input()) record.inputs.push_back(*calibrator.input());
   if (calibrator.qk_norms_input()) record.inputs.push_back(*calibrator.qk_norms_input());
-  record.stage_versions = kStageVersions;
+  record.stage_versions = run_stage_versions();
   if (calibrator.input() && request.calibration.ids.empty()) record.seed = static_cast<int64_t>(request.calibration.samples.seed);
   record.ad_hoc_limit = request.corpus.limit > 0;
   record.kv_values_original = rounded(model.decoder.cache_values_per_token_per_layer());
@@ -49,6 +46,11 @@ RunRecord make_record(const RunRequest& request, const LoadedModel& model, const
 }
 
 }  // namespace
+
+const Json& run_stage_versions() {
+  static const Json versions{{"calibrate", 1}, {"convert", 1}, {"score", 1}};
+  return versions;
+}
 
 std::string model_key_of(const LoadedModel& model) {
   std::string key;

@@ -22,6 +22,12 @@ struct RunRequest {
   std::string out;  // folder for the converted model; empty: it is not kept
 };
 
+// The flags that say what is measured; where the result goes is said by others.
+void add_run_request_flags(CLI::App& command, RunRequest& request);
+
+// Raised when a stage's numbers change, so that runs of old and new code never share an identity.
+const Json& run_stage_versions();
+
 // Refuses what can be refused before a model is read. Throws UsageError, ConfigError, CheckpointError, StoreError.
 void check_request(const RunRequest& request);
 

@@ -12,19 +12,18 @@
 namespace mla {
 namespace {
 
-// "SmolLM2-135M-Instruct.Q4_1" from a file, the folder's name from a folder, whatever slashes it ends in.
-std::string display_name(const std::filesystem::path& path) {
-  const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();
-  const std::filesystem::path last = full.has_filename() ? full.filename() : full.parent_path().filename();
-  return last.extension() == ".gguf" ? last.stem().string() : last.string();
-}
-
 Json conversion_of(const std::filesystem::path& path) {
   const std::filesystem::path file = path / "mla_conversion.json";
   return std::filesystem::is_regular_file(file) ? read_json_file(file) : Json();
 }
 
 }  // namespace
+
+std::string display_name(const std::filesystem::path& path) {
+  const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();
+  const std::filesystem::path last = full.has_filename() ? full.filename() : full.parent_path().filename();
+  return last.extension() == ".gguf" ? last.stem().string() : last.string();
+}
 
 LoadedModel load_model(const ModelFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);

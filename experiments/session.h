@@ -11,6 +11,9 @@
 
 namespace mla {
 
+// "SmolLM2-135M-Instruct.Q4_1" from a file, the folder's name from a folder, whatever slashes it ends in.
+std::string display_name(const std::filesystem::path& path);
+
 struct LoadedModel {
   std::string name;    // for tables: the checkpoint's file or folder name without .gguf
   std::string path;    // as given

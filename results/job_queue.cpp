@@ -106,8 +106,12 @@ std::vector<JobState> JobQueue::states(const std::string& sweep) const {
   return states;
 }
 
-std::map<std::string, int64_t> JobQueue::done_runs(const std::vector<std::string>& keys) const {
-  Statement read(store_.database(), "SELECT run_id FROM job WHERE key = ?1 AND status = 'done'");
+std::map<std::string, int64_t> done_jobs(const Store& store, const std::vector<std::string>& keys) {
+  {
+    Statement exists(store.database(), "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'job'");
+    if (!exists.step()) return {};
+  }
+  Statement read(store.database(), "SELECT run_id FROM job WHERE key = ?1 AND status = 'done'");
   std::map<std::string, int64_t> runs;
   for (const std::string& key : keys) {
     if (read.bind(1, key).step()) runs[key] = read.integer(0);

@@ -52,7 +52,6 @@ class JobQueue {
 
   JobCounts counts(const std::string& sweep) const;
   std::vector<JobState> states(const std::string& sweep) const;  // in order
-  std::map<std::string, int64_t> done_runs(const std::vector<std::string>& keys) const;
 
  private:
   bool end(const std::string& key, JobStatus status, std::optional<int64_t> run_id, const std::optional<std::string>& error, double seconds);
@@ -61,5 +60,8 @@ class JobQueue {
   std::string owner_;
   int64_t lease_seconds_;
 };
+
+// The runs of those of the jobs that are done, by key; none in a store of a schema without jobs. Reads only.
+std::map<std::string, int64_t> done_jobs(const Store& store, const std::vector<std::string>& keys);
 
 }  // namespace mla

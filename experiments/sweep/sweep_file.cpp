@@ -172,11 +172,15 @@ class Grid {
 }  // namespace
 
 SweepFile expand_sweep(const Json& file, const SweepContext& context, const std::string& where) {
-  static const std::vector<std::string> known{"name", "description", "source", "base", "grids"};
+  static const std::vector<std::string> known{"name", "description", "source", "impossible", "base", "grids"};
   require_object(file, where);
   for (const auto& [key, value] : file.items()) require_known(key, known, where);
   for (const auto& [key, value] : context.overrides) require_known(key, context.flags, "--set");
-  SweepFile sweep{text_key(file, "name", where), text_key(file, "description", where), text_key(file, "source", where), {}, 0, 0};
+  SweepFile sweep{text_key(file, "name", where), text_key(file, "description", where), text_key(file, "source", where), {}, 0, 0, false};
+  const std::string impossible = text_key(file, "impossible", where);
+  if (!impossible.empty() && impossible != "refuse" && impossible != "skip")
+    fail<ConfigError>("sweep", "wanted refuse or skip for 'impossible' of ", where, ", got '", impossible, "'");
+  sweep.skip_impossible = impossible == "skip";
   if (sweep.name.empty()) fail<ConfigError>("sweep", "wanted a 'name' in ", where);
   const Json base = file.value("base", Json::object());
   require_object(base, "'base' of " + where);

@@ -18,6 +18,7 @@ struct SweepFile {
   std::string name, description, source;
   std::vector<SweepFlags> jobs;  // distinct, in the order of the file
   int64_t excluded = 0, repeated = 0;
+  bool skip_impossible = false;  // "impossible": "skip": what does not fit the model is left out and counted, else refused
 };
 
 struct SweepContext {
@@ -27,7 +28,7 @@ struct SweepContext {
   SweepFlags overrides;  // --set key=values: in place of what base and grids say
 };
 
-// {"name", "description", "source", "base": {flags of every grid}, "grids": [{flag: values, ...,
+// {"name", "description", "source", "impossible": "refuse" | "skip", "base": {flags of every grid}, "grids": [{flag: values, ...,
 //   "vars": {name: values that only expressions see}, "derive": {flag: expression}, "exclude": [expression | {flag: value}]}]}
 // Values: experiments/sweep/sweep_values.h. Expressions: core/base/expression.h; they see the configuration's flags and vars and the
 // model's sizes. Keys may be written with dashes. Throws ConfigError naming place and key: an unknown one with the nearest known,
