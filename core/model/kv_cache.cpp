@@ -57,7 +57,7 @@ void CacheStream::quantise_old(const CacheFormat& format, bool first) {
   const bool whole = first || held >= format.residual;
   const int64_t wanted = format.rule == ResidualRule::window ? held - format.residual : (whole ? held : 0);
   const int64_t count = std::max<int64_t>(wanted, 0) / step * step;
-  if (count == 0) return;
+  if (count == 0 || width_ == 0) return;  // no width: a latent without a rope key
   const QuantBlock block = quantize(plain_.narrow(1, 0, count), *format.quant);
   quantised_.scale = grow(scale_store_, rows(quantised_.scale), block.scale);
   quantised_.minimum = grow(minimum_store_, rows(quantised_.minimum), block.minimum);
