@@ -6,7 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/process.h"
-#include "core/base/progress.h"
+#include "eval/halving.h"
 
 namespace mla {
 namespace {
@@ -20,15 +20,25 @@ struct Running {
   std::vector<int32_t> ids;
   at::Tensor hidden;  // [D] at its last token
   bool finished = false;
+  int64_t cache_bytes = 0, cache_tokens = 0;  // when it finished
+};
+
+struct Setting {
+  LanguageModel& model;
+  const Tokenizer& tokenizer;
+  const std::vector<GenerationRequest>& requests;
+  const CacheFormat& cache;
 };
 
 at::Tensor positions_from(int64_t start, int64_t count) { return at::arange(start, start + count, at::TensorOptions(at::kLong)); }
 
 void read_prompt(LanguageModel& model, const std::vector<int32_t>& prompt, Running& sequence) {
   const at::Tensor ids = at::tensor(std::vector<int64_t>(prompt.begin(), prompt.end()), at::kLong);
-  for (int64_t start = 0; start < ids.numel(); start += kPrefill) {
+  // A prompt attends to itself in full precision, as transformers has it, so a cache that rounds gets it in one piece.
+  const int64_t piece = sequence.cache.format.own() ? kPrefill : ids.numel();
+  for (int64_t start = 0; start < ids.numel(); start += piece) {
     throw_if_interrupted();
-    const int64_t count = std::min(kPrefill, ids.numel() - start);
+    const int64_t count = std::min(piece, ids.numel() - start);
     const at::Tensor hidden = model.packed_hidden(ids.narrow(0, start, count), {{positions_from(start, count), {}, &sequence.cache}});
     sequence.hidden = hidden[count - 1].clone();
   }
@@ -46,11 +56,11 @@ bool stops(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, const st
 
 class Group {
  public:
-  Group(LanguageModel& model, const Tokenizer& tokenizer, const std::vector<GenerationRequest>& requests, std::vector<std::size_t> members)
-      : model_(model), tokenizer_(tokenizer), requests_(requests) {
+  Group(const Setting& setting, const std::vector<std::size_t>& members) : model_(setting.model), tokenizer_(setting.tokenizer), requests_(setting.requests) {
     for (const std::size_t member : members) {
       running_.push_back({});
       running_.back().request = member;
+      running_.back().cache.format = setting.cache;
     }
   }
 
@@ -59,7 +69,7 @@ class Group {
     while (choose()) advance();
     std::vector<Generated> all;
     for (const Running& sequence : running_) {
-      Generated out{sequence.request, sequence.ids, tokenizer_.decode(sequence.ids)};
+      Generated out{sequence.request, sequence.ids, tokenizer_.decode(sequence.ids), sequence.cache_bytes, sequence.cache_tokens};
       out.text.resize(std::min(out.text.size(), first_stop(out.text, requests_[sequence.request].stop)));
       all.push_back(std::move(out));
     }
@@ -72,7 +82,7 @@ class Group {
     std::vector<at::Tensor> hidden;
     std::vector<Running*> active;
     for (Running& sequence : running_) {
-      if (static_cast<int64_t>(sequence.ids.size()) >= requests_[sequence.request].max_new_tokens) finish(sequence);
+      if (!sequence.finished && static_cast<int64_t>(sequence.ids.size()) >= requests_[sequence.request].max_new_tokens) finish(sequence);
       if (sequence.finished) continue;
       hidden.push_back(sequence.hidden);
       active.push_back(&sequence);
@@ -103,6 +113,8 @@ class Group {
 
   static void finish(Running& sequence) {
     sequence.finished = true;
+    sequence.cache_bytes = sequence.cache.bytes();
+    sequence.cache_tokens = sequence.cache.length();
     sequence.cache = {};
     sequence.hidden = at::Tensor();
   }
@@ -147,29 +159,17 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return requests[a].prompt.size() > requests[b].prompt.size(); });
 
   const auto group_size = static_cast<std::size_t>(options.batch);
+  Halving halving("sequences");
   for (std::size_t first = 0; first < order.size(); first += group_size) {
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
     const std::vector<std::size_t> members(begin, begin + static_cast<std::ptrdiff_t>(std::min(group_size, order.size() - first)));
     const auto is_done = [&](std::size_t i) { return i < options.done.size() && options.done[i]; };
     if (std::all_of(members.begin(), members.end(), is_done)) continue;
-    std::size_t size = members.size();
     std::vector<Generated> all;
-    for (std::size_t start = 0; start < members.size();) {
-      const std::size_t end = std::min(start + size, members.size());
-      try {
-        for (Generated& one : Group(model, tokenizer, requests, {members.begin() + static_cast<std::ptrdiff_t>(start), members.begin() + static_cast<std::ptrdiff_t>(end)}).run())
-          all.push_back(std::move(one));
-        start = end;
-      } catch (const std::bad_alloc&) {
-        if (size == 1) throw;
-        size /= 2;
-        warn("out of memory: " + std::to_string(size) + " sequences at a time");
-      } catch (const c10::OutOfMemoryError&) {
-        if (size == 1) throw;
-        size /= 2;
-        warn("out of device memory: " + std::to_string(size) + " sequences at a time");
-      }
-    }
+    halving.run(members.size(), [&](std::size_t start, std::size_t end) {
+      const auto at_member = [&](std::size_t i) { return members.begin() + static_cast<std::ptrdiff_t>(i); };
+      for (Generated& one : Group({model, tokenizer, requests, options.cache}, {at_member(start), at_member(end)}).run()) all.push_back(std::move(one));
+    });
     finished(all);
   }
 }

@@ -20,11 +20,13 @@ struct Generated {
   std::size_t request = 0;
   std::vector<int32_t> ids;  // as generated, without the stop id
   std::string text;          // of the ids, special tokens left out, cut before the first stop string
+  int64_t cache_bytes = 0, cache_tokens = 0;  // of the sequence's cache at its end, all layers
 };
 
 struct BatchOptions {
   int64_t batch = 8;                 // sequences at a time; halved when memory runs out
   std::vector<bool> done;            // by request; a group whose requests are all done is left out
+  CacheFormat cache;
 };
 
 // Requests are taken longest prompt first, in groups of `batch` that depend on the requests alone; `finished` gets each group as it

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/cuda/token_scores.h"
+#include "eval/halving.h"
 
 namespace mla {
 namespace {
@@ -190,6 +191,7 @@ void score_continuations(const std::vector<LanguageModel*>& models, const std::v
     if (items[i].empty()) fail<ConfigError>("continuations", "wanted at least one request in item ", i, ", got none");
   if (items.empty()) return;
   const Scorer scorer(models, items, options);
+  Halving halving("items");
   for (std::size_t first = 0; first < items.size();) {
     throw_if_interrupted();
     std::size_t end = first, tokens = 0;
@@ -199,7 +201,13 @@ void score_continuations(const std::vector<LanguageModel*>& models, const std::v
       return tokens + scorer.tokens_of(end) <= static_cast<std::size_t>(options.batch_tokens);
     };
     while (end < items.size() && fits()) tokens += scorer.tokens_of(end++);
-    if (end > options.start) done(first, scorer.score(first, end));
+    if (end > options.start) {
+      std::vector<ItemScores> scores;
+      halving.run(end - first, [&](std::size_t from, std::size_t to) {
+        for (ItemScores& item : scorer.score(first + from, first + to)) scores.push_back(std::move(item));
+      });
+      done(first, scores);
+    }
     first = end;
   }
 }

@@ -32,7 +32,7 @@ struct ContinuationOptions {
 };
 
 // models[0] is the reference of divergences. `done(first, scores)` is called for each batch, in the order of the items; batches depend
-// on the items alone, so that a run taken up again gives the same bits. Throws ConfigError for an empty context or continuation, NumericalError naming the item, Interrupted.
+// on the items alone, so that a run taken up again gives the same bits; one that memory has no room for is read in halves. Throws ConfigError for an empty context or continuation, NumericalError naming the item, Interrupted.
 void score_continuations(const std::vector<LanguageModel*>& models, const std::vector<RequestItem>& items, const ContinuationOptions& options,
                          const std::function<void(std::size_t first, const std::vector<ItemScores>& scores)>& done);
 

@@ -9,6 +9,7 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "core/cuda/token_scores.h"
+#include "eval/halving.h"
 #include "eval/means.h"
 
 namespace mla {
@@ -123,6 +124,28 @@ StageScore::Divergence divergence_of(StageTotals& stage, const StageTotals& refe
   return d;
 }
 
+// Windows first .. first+batch-1 of all stages. Totals and sink change only when all of it has been computed.
+void score_batch(const std::vector<StageModel>& stages, const Windows& windows, int64_t first, int64_t batch, std::vector<StageTotals>& totals, SampleSink* sink) {
+  const Predictions predictions = predictions_of(windows, first, batch);
+  std::vector<StageHidden> hidden;
+  std::vector<std::pair<double, double>> spent;  // wall and CPU seconds
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    const Stopwatch watch;
+    const at::Tensor all = hidden_of(*stages[s].model, windows, first, batch);
+    hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head()});
+    spent.emplace_back(watch.seconds(), watch.cpu());
+  }
+  const Stopwatch watch;
+  const TokenScores scores = token_scores(hidden, predictions.targets);
+  for (std::size_t s = 0; s < stages.size(); ++s) {  // one pass over the vocabulary serves all stages: each carries its share
+    totals[s].seconds += spent[s].first + watch.seconds() / static_cast<double>(stages.size());
+    totals[s].cpu_seconds += spent[s].second + watch.cpu() / static_cast<double>(stages.size());
+  }
+  std::vector<SampleRow> rows;
+  add_batch(scores, stages, first, predictions.counts, totals, rows);
+  if (sink != nullptr) sink->add(rows);
+}
+
 std::string running_value(const std::vector<StageModel>& stages, const std::vector<StageTotals>& totals) {
   std::string text;
   for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -143,28 +166,14 @@ std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, con
   const int64_t count = windows.ids.size(0);
   std::vector<StageTotals> totals(stages.size());
   Progress progress("Scoring", "windows", count);
+  Halving halving("windows");
 
   for (int64_t first = 0; first < count; first += options.batch_windows) {
     throw_if_interrupted();
     const int64_t batch = std::min(options.batch_windows, count - first);
-    const Predictions predictions = predictions_of(windows, first, batch);
-    std::vector<StageHidden> hidden;
-    for (std::size_t s = 0; s < stages.size(); ++s) {
-      const Stopwatch watch;
-      const at::Tensor all = hidden_of(*stages[s].model, windows, first, batch);
-      hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head()});
-      totals[s].seconds += watch.seconds();
-      totals[s].cpu_seconds += watch.cpu();
-    }
-    const Stopwatch watch;
-    const TokenScores scores = token_scores(hidden, predictions.targets);
-    for (StageTotals& stage : totals) {  // one pass over the vocabulary serves all stages: each carries its share
-      stage.seconds += watch.seconds() / static_cast<double>(stages.size());
-      stage.cpu_seconds += watch.cpu() / static_cast<double>(stages.size());
-    }
-    std::vector<SampleRow> rows;
-    add_batch(scores, stages, first, predictions.counts, totals, rows);
-    if (options.sink != nullptr) options.sink->add(rows);
+    halving.run(static_cast<std::size_t>(batch), [&](std::size_t from, std::size_t to) {
+      score_batch(stages, windows, first + static_cast<int64_t>(from), static_cast<int64_t>(to - from), totals, options.sink);
+    });
     progress.advance(first + batch, running_value(stages, totals));
   }
 
@@ -201,6 +210,7 @@ std::vector<Metric> to_metrics(const std::vector<StageScore>& scores, const std:
     add("perplexity", score.perplexity, spread, score.windows, "1", Better::lower);
     for (const auto& [name, value, unit] : {std::tuple{"word_perplexity", score.word_perplexity, "1"}, {"byte_perplexity", score.byte_perplexity, "1"}, {"bits_per_byte", score.bits_per_byte, "bits"}})
       if (value) add(name, *value, std::nullopt, score.tokens, unit, Better::lower);
+    if (score.cache_bytes_per_token) add("cache_bytes_per_token", *score.cache_bytes_per_token, std::nullopt, score.windows, "B", Better::lower);
     if (!score.divergence) continue;
     const StageScore::Divergence& d = *score.divergence;
     add("kld_mean", d.mean, d.std_error, score.windows, "nats", Better::lower);

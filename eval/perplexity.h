@@ -24,6 +24,7 @@ struct StageScore {
   // lm-eval's normalisers, where the windows know words and bytes: exp(NLL / words), exp(NLL / bytes), NLL / (bytes ln 2)
   std::optional<double> word_perplexity, byte_perplexity, bits_per_byte;
   double seconds = 0, cpu_seconds = 0;
+  std::optional<double> cache_bytes_per_token;  // of a stage whose model was read through a cache; score_windows leaves it to its caller
   struct Divergence {          // against the first stage; only for the others
     double mean = 0, std_error = 0;  // nats per token; std_error over tokens
     double median = 0, p90 = 0, p99 = 0, maximum = 0;
@@ -35,7 +36,7 @@ struct StageScore {
 };
 
 struct PerplexityOptions {
-  int64_t batch_windows = 4;
+  int64_t batch_windows = 4;  // halved when memory runs out
   SampleSink* sink = nullptr;  // per-window rows, handed over batch by batch
 };
 

@@ -37,10 +37,10 @@ std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const 
     if (values.lengths.size() != items)
       fail<ConfigError>("task", "wanted ", items, " answers of stage ", stage, " to ", spec.name, ", got ", values.lengths.size(), "; run it again to finish it");
     for (const auto& [name, scores] : values.metrics) {
-      const bool divergence = name == "kld_gold";
-      metrics.push_back({name, stage, protocol, mean_of(scores), scores.size() > 1 ? std::optional(error_of_mean(scores)) : std::nullopt, static_cast<int64_t>(scores.size()), divergence ? "nats" : "1",
-                         divergence ? Better::lower : Better::higher});
-      if (spec.kind != TaskKind::longbench) continue;
+      const bool divergence = name == "kld_gold", bytes = name == kCacheBytes;
+      metrics.push_back({name, stage, protocol, mean_of(scores), scores.size() > 1 ? std::optional(error_of_mean(scores)) : std::nullopt, static_cast<int64_t>(scores.size()),
+                         divergence ? "nats" : bytes ? "B" : "1", divergence || bytes ? Better::lower : Better::higher});
+      if (spec.kind != TaskKind::longbench || bytes) continue;
       metrics.push_back({name + "_x100", stage, protocol, longbench_average(scores), std::nullopt, static_cast<int64_t>(scores.size()), "%", Better::higher});
       if (!spec.longbench.by_length) continue;
       const std::array<double, 3> buckets = longbench_e_averages(scores, values.lengths);

@@ -121,6 +121,7 @@ AnswerRow generation_row(const TaskInputs& in, const std::string& stage, const G
     detail["metrics"][in.spec.scores[m].metric] = value;
     if (m == 0) row.score = value;
   }
+  if (generated.cache_tokens > 0) detail["metrics"][kCacheBytes] = static_cast<double>(generated.cache_bytes) / static_cast<double>(generated.cache_tokens);
   row.detail = detail.dump();
   return row;
 }
@@ -132,6 +133,7 @@ void answer_generations(const TaskInputs& in, const std::vector<StageModel>& sta
   for (const StageModel& stage : stages) {
     const std::set<int64_t> done = done_positions(have, stage.stage);
     BatchOptions batches;
+    batches.cache = options.cache;
     if (options.batch > 0) batches.batch = options.batch;
     batches.done.resize(requests.size());
     for (const int64_t position : done)

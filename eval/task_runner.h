@@ -20,7 +20,11 @@ struct TaskRunOptions {
   std::string truncate = "longbench";  // how a long prompt of generation is cut: longbench (its text), tokens (MHA2MLA)
   bool rouge_compat = false;
   const Jieba* jieba = nullptr;  // for tasks whose scorer wants it
+  CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
 };
+
+// Metric of a generation: bytes of the cache at the answer's end per token in it, all layers, scales included.
+inline constexpr const char* kCacheBytes = "cache_bytes_per_token";
 
 struct TaskInputs {
   const TaskSpec& spec;

@@ -3,6 +3,8 @@
 #include <iostream>
 
 #include "core/base/error.h"
+#include "eval/cached_model.h"
+#include "experiments/cache_options.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
 #include "experiments/pipeline.h"
@@ -16,6 +18,7 @@ struct EvalFlags {
   ModelFlags model;
   CorpusFlags corpus;
   TaskFlags tasks;
+  CacheFlags cache;
   std::string reference, store = "runs.db", format = "text";
 };
 
@@ -91,6 +94,7 @@ Json task_json(const TaskOutcome& outcome) {
 void evaluate_tasks(EvalFlags flags) {
   if (!flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted either --corpus or --tasks, got both");
   flags.tasks.limit = flags.corpus.limit;
+  flags.tasks.cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   const std::vector<TaskSpec> specs = find_tasks(flags.tasks, flags.model.data_root);
   require_writable_store(flags.store);
   const LoadedModel model = load_model(flags.model);
@@ -118,6 +122,7 @@ void evaluate_tasks(EvalFlags flags) {
 void evaluate(const EvalFlags& flags) {
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
+  const CacheFormat cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
   require_writable_store(flags.store);
   const LoadedModel model = load_model(flags.model);
@@ -126,17 +131,27 @@ void evaluate(const EvalFlags& flags) {
   const Windows windows = corpus_windows(flags.corpus, flags.model.data_root, *model.tokenizer, warnings);
   RunRecord record = make_record(flags, model, windows);
   record.warnings = warnings;
+  if (!cache.own()) {
+    record.protocol += "/kv-" + cache_format_name(cache);
+    record.config["kv_cache"] = cache_format_json(cache);
+  }
   if (reference) record.inputs.push_back({"reference", flags.reference, model_inputs(*reference)[0].sha256});
 
   Store store = Store::open(flags.store);
   std::vector<StageScore> scores;
   const auto measure = [&](RunRecord& running, SampleSink& sink) {
-    DecoderModel judged(model.decoder);
-    std::optional<DecoderModel> original;
+    std::vector<std::unique_ptr<LanguageModel>> models;
     std::vector<StageModel> stages;
-    if (reference) stages.push_back({"original", &original.emplace(reference->decoder)});
-    stages.push_back({is_converted(model) || reference ? "mla" : "original", &judged});
-    const std::vector<StageScore> measured = score_windows(stages, windows, {.sink = &sink});
+    const auto add_stage = [&](const char* name, const Decoder& decoder) {
+      if (cache.own()) models.push_back(std::make_unique<DecoderModel>(decoder));
+      else models.push_back(std::make_unique<CachedModel>(decoder, cache));
+      stages.push_back({name, models.back().get()});
+    };
+    if (reference) add_stage("original", reference->decoder);
+    add_stage(is_converted(model) || reference ? "mla" : "original", model.decoder);
+    std::vector<StageScore> measured = score_windows(stages, windows, {.sink = &sink});
+    for (std::size_t s = 0; s < measured.size(); ++s)
+      if (const auto* cached = dynamic_cast<const CachedModel*>(stages[s].model)) measured[s].cache_bytes_per_token = cached->cache_bytes_per_token();
     for (const StageScore& stage : measured) add_stage_time(running.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(running, measured, model.decoder.config.vocab_size);
     return measured;
@@ -154,13 +169,16 @@ void add_eval_command(CLI::App& app) {
   add_model_flags(*command, flags->model);
   add_corpus_flags(*command, flags->corpus, false);
   add_task_flags(*command, flags->tasks);
+  add_cache_flags(*command, flags->cache);
   command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
   command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
-               "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n");
+               "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n"
+               "  mlaforge eval --model converted --tasks longbench/multi_news --kv-cache int4 --kv-backend hqq --kv-residual-rule transformers\n"
+               "  mlaforge eval --model model.gguf --corpus text.txt --window 512 --max-windows 4 --kv-cache int2 --kv-group-size 32\n");
   command->callback([flags] { evaluate(*flags); });
 }
 

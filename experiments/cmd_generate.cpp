@@ -5,6 +5,7 @@
 #include "core/base/files.h"
 #include "core/base/process.h"
 #include "core/model/generation.h"
+#include "experiments/cache_options.h"
 #include "experiments/commands.h"
 #include "experiments/session.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 struct GenerateFlags {
   ModelFlags model;
+  CacheFlags cache;
   std::string prompt, prompt_file, format = "text";
   int64_t max_new_tokens = 64;
   bool parse_special = false, ignore_eos = false;
@@ -36,12 +38,13 @@ std::size_t whole_characters(const std::string& text) {
 
 void generate_text(const GenerateFlags& flags) {
   const std::string prompt = prompt_of(flags);
+  KvCache cache{{}, cache_format(flags.cache, parse_dtype(flags.model.dtype))};
   const Stopwatch cold;
   const LoadedModel model = load_model(flags.model);
   const double load_seconds = cold.seconds();
   const std::vector<int32_t> ids = model.tokenizer->encode(prompt, {.parse_special = flags.parse_special});
   if (ids.empty()) fail<UsageError>("generate", "wanted a prompt of at least one token, got none");
-  GenerationOptions options{.max_new_tokens = flags.max_new_tokens};
+  GenerationOptions options{.max_new_tokens = flags.max_new_tokens, .cache = &cache};
   if (!flags.ignore_eos && model.tokenizer->eos_id() >= 0) options.stop_ids = {model.tokenizer->eos_id()};
 
   double first_token_seconds = 0;
@@ -63,7 +66,8 @@ void generate_text(const GenerateFlags& flags) {
   }
   const double decode_seconds = cold.seconds() - first_token_seconds;
   const Json result{{"prompt", prompt}, {"text", model.tokenizer->decode(more)}, {"prompt_ids", ids}, {"ids", more},
-                    {"load_seconds", load_seconds}, {"first_token_seconds", first_token_seconds},
+                    {"kv_cache", cache.format.own() ? Json(model.dtype) : Json(cache_format_name(cache.format))}, {"cache_tokens", cache.length()}, {"cache_bytes", cache.bytes()},
+                    {"cache_bytes_per_token", static_cast<double>(cache.bytes()) / static_cast<double>(cache.length())}, {"load_seconds", load_seconds}, {"first_token_seconds", first_token_seconds},
                     {"tokens_per_second", more.size() > 1 && decode_seconds > 0 ? Json(static_cast<double>(more.size() - 1) / decode_seconds) : Json()}};
   std::cout << result.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
@@ -79,10 +83,12 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--max-new-tokens,-n", flags->max_new_tokens, "Tokens to add at most [64]")->check(CLI::Range(1, 1 << 20));
   command->add_flag("--parse-special", flags->parse_special, "Read <|im_start|> and its like in the prompt as special tokens");
   command->add_flag("--ignore-eos", flags->ignore_eos, "Go on after the end-of-text token");
+  add_cache_flags(*command, flags->cache);
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge generate --model model.gguf --prompt 'The capital of France is' --max-new-tokens 16\n"
                "  mlaforge generate --model converted --prompt-file story.txt --format json\n"
+               "  mlaforge generate --model converted --prompt-file story.txt --kv-cache int4 --kv-residual 32 --format json\n"
                "  mlaforge generate --model model.gguf --parse-special \\\n"
                "      --prompt $'<|im_start|>user\\nWhat is a cache?<|im_end|>\\n<|im_start|>assistant\\n'\n");
   command->callback([flags] { generate_text(*flags); });

@@ -12,6 +12,7 @@
 #include "core/base/names.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
+#include "eval/halving.h"
 #include "experiments/build_info.h"
 #include "experiments/commands.h"
 #include "experiments/session.h"
@@ -129,6 +130,7 @@ int run_mapped(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return report(kResource, "[memory] out of memory; use a smaller model, --dtype bf16 or fewer samples");
   } catch (const c10::Error& error) {
+    if (is_out_of_memory(error)) return report(kResource, std::string("[memory] ") + error.what_without_backtrace());
     return report(kFailed, std::string("[libtorch] ") + error.what_without_backtrace());
   } catch (const std::exception& error) {
     return report(kFailed, error.what());

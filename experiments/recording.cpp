@@ -11,10 +11,12 @@ Json number_or_null(const std::optional<double>& value) { return value ? Json(*v
 
 // {"perplexity": 29.6, "std_error": 1.9, "windows": 16} of one stage, null when it was not scored.
 Json stage_json(const std::vector<Metric>& metrics, const std::string& stage) {
+  Json result;
   for (const Metric& metric : metrics)
     if (metric.stage == stage && metric.name == "perplexity")
-      return {{"perplexity", metric.value}, {"std_error", number_or_null(metric.std_error)}, {"windows", metric.count}};
-  return nullptr;
+      result.update({{"perplexity", metric.value}, {"std_error", number_or_null(metric.std_error)}, {"windows", metric.count}});
+    else if (metric.stage == stage && metric.name == "cache_bytes_per_token") result["cache_bytes_per_token"] = metric.value;
+  return result;
 }
 
 Json divergence_json(const std::vector<Metric>& metrics, const std::string& stage) {

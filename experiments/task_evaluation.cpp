@@ -37,12 +37,15 @@ ItemOptions item_options(const TaskFlags& flags) {
   return options;
 }
 
+bool is_generation(const TaskSpec& spec) { return spec.kind != TaskKind::multiple_choice && spec.kind != TaskKind::partial_choice; }
+
 // What changes the numbers and is no part of the task itself.
 std::string protocol_of(const TaskSpec& spec, const TaskFlags& flags, int64_t max_length) {
   std::string protocol = spec.protocol + "/v" + std::to_string(spec.version);
   if (flags.shots) protocol += "/shots" + std::to_string(*flags.shots);
   if (spec.kind == TaskKind::longbench) protocol += '/' + flags.truncate + '-' + std::to_string(max_length);
   if (spec.kind == TaskKind::longbench && flags.rouge_compat) protocol += "/rouge-compat";
+  if (!flags.cache.own()) protocol += "/kv-" + cache_format_name(flags.cache);
   return protocol;
 }
 
@@ -66,6 +69,9 @@ std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data
   std::vector<TaskSpec> specs;
   for (const std::string& name : flags.tasks) {
     specs.push_back(find_task(name));
+    if (!flags.cache.own() && !is_generation(specs.back()))
+      fail<UsageError>("task", "wanted tasks that generate beside --kv-cache, got ", specs.back().name,
+                       ": its choices are read in one forward, which attends in full precision whatever the cache holds");
     if (!is_there(specs.back().data, root)) load_rows(specs.back().data, root);  // says where it was looked for and how to get it
     if (specs.back().kind != TaskKind::needle) build_items(specs.back(), root, options);  // a bad row is better found now than behind a loaded model
     if (needs_jieba(specs.back())) Jieba::load_found(jieba_roots(root));
@@ -87,6 +93,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   record.corpus = task.spec.name;
   record.protocol = task.protocol;
   record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)}};
+  if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
   record.stage_versions = {{"task", 1}};
   record.ad_hoc_limit = flags.limit > 0;
   record.inputs.push_back({"task_data", task.spec.data.file, task.items.data_sha256});
@@ -95,7 +102,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
 
   std::optional<Jieba> jieba;
   if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
-  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr};
+  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.cache};
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
   record_metrics(store, outcome.run_id, record, [&] {

@@ -18,6 +18,7 @@ struct TaskFlags {
   std::string truncate = "longbench";
   bool rouge_compat = false;
   bool restart = false;  // an unfinished run is not taken up again
+  CacheFormat cache;     // of generation; no flag of its own
 };
 void add_task_flags(CLI::App& command, TaskFlags& flags);
 

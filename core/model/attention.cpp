@@ -169,9 +169,9 @@ at::Tensor heads_of(const Form& w, const at::Tensor& x, LayerCache* cache, MlaPa
   const int64_t past = cache != nullptr ? cache->length() : 0, tokens = x.size(1);
   Streams s = streams_of(w, x, rope_table(w.rope, past, tokens, x.device()));
   if (cache != nullptr) {
-    cache->append(s.first, s.second);
-    s.first = cache->first;
-    s.second = cache->second;
+    const LayerCache::Streams all = cache->extend(s.first, s.second);
+    s.first = all.first;
+    s.second = all.second;
   }
   const bool absorbed = path == MlaPath::absorbed || (path == MlaPath::automatic && cache != nullptr && tokens == 1);
   return mix(w, s.q, {s.first, s.second, {}, {}, absorbed});
@@ -187,14 +187,13 @@ at::Tensor packed_heads_of(const Form& w, const at::Tensor& x, const std::vector
     const int64_t tokens = segment.positions.numel();
     Seen seen{s.first.narrow(1, start, tokens), s.second.narrow(1, start, tokens), segment.positions, segment.mask, false};
     if (segment.cache != nullptr) {
-      LayerCache& cache = segment.cache->layers.at(layer);
-      cache.append(seen.first, seen.second);
-      seen = {cache.first, cache.second, {}, {}, tokens == 1};
+      const LayerCache::Streams all = segment.cache->layers.at(layer).extend(seen.first, seen.second);
+      seen = {all.first, all.second, {}, {}, tokens == 1};
     } else if (segment.prefix != nullptr) {
-      const LayerCache& prefix = segment.prefix->layers.at(layer);
+      const LayerCache::Streams prefix = segment.prefix->layers.at(layer).read();
       seen.first = at::cat({prefix.first, seen.first}, 1);
       seen.second = at::cat({prefix.second, seen.second}, 1);
-      seen.positions = at::cat({at::arange(prefix.length(), segment.positions.options()), segment.positions});
+      seen.positions = at::cat({at::arange(segment.prefix->length(), segment.positions.options()), segment.positions});
     }
     mixed.push_back(mix(w, s.q.narrow(1, start, tokens), seen));
     start += tokens;

@@ -28,7 +28,7 @@ at::Tensor Decoder::mlp(int64_t layer, const at::Tensor& residual) const {
 
 at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath path) const {
   if (ids.dim() != 2) fail<ShapeError>("decoder", "wanted ids [B,T], got ", ids.sizes());
-  if (cache != nullptr && cache->layers.empty()) cache->layers.resize(layers.size());
+  if (cache != nullptr) cache->prepare(layers.size());
   at::Tensor hidden = embed(ids);
   for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
     LayerCache* layer_cache = cache != nullptr ? &cache->layers[static_cast<std::size_t>(layer)] : nullptr;
@@ -44,7 +44,7 @@ at::Tensor Decoder::logits(const at::Tensor& hidden) const { return at::linear(h
 at::Tensor Decoder::packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const {
   if (ids.dim() != 1) fail<ShapeError>("decoder", "wanted ids [N], got ", ids.sizes());
   for (const Segment& segment : segments)
-    if (segment.cache != nullptr && segment.cache->layers.empty()) segment.cache->layers.resize(layers.size());
+    if (segment.cache != nullptr) segment.cache->prepare(layers.size());
   at::Tensor hidden = embed(ids.unsqueeze(0));
   for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
     hidden = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), segments, layer).add_(hidden);

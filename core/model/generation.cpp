@@ -11,7 +11,8 @@ std::vector<int32_t> generate(const Decoder& decoder, const std::vector<int32_t>
                               const std::function<bool(int32_t)>& on_token) {
   if (prompt.empty()) fail<ConfigError>("generate", "wanted a prompt of at least one token, got none");
   at::Tensor ids = at::tensor(std::vector<int64_t>(prompt.begin(), prompt.end()), at::kLong).unsqueeze(0);
-  KvCache cache;
+  KvCache own;
+  KvCache& cache = options.cache != nullptr ? *options.cache : own;
   std::vector<int32_t> generated;
   while (static_cast<int64_t>(generated.size()) < options.max_new_tokens) {
     throw_if_interrupted();

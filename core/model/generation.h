@@ -9,6 +9,7 @@ namespace mla {
 struct GenerationOptions {
   int64_t max_new_tokens = 64;
   std::vector<int32_t> stop_ids;  // generation ends before any of these
+  KvCache* cache = nullptr;       // optional, empty: its format is used, and it holds all tokens but the last afterwards
 };
 
 // Greedy continuation of `prompt` (one sequence). `on_token` is called with each new id as it comes; returning false stops.

@@ -68,7 +68,7 @@ TEST_CASE("a converted q/k-norm model is absorbable: absorbed equals expanded, d
   CHECK(max_relative_error(model.last_hidden(ids, nullptr, MlaPath::absorbed), whole) < kFp32Reordering);
   for (const MlaPath path : {MlaPath::absorbed, MlaPath::expanded}) {
     KvCache cache;
-    cache.layers.resize(model.layers.size());
+    cache.prepare(model.layers.size());
     std::vector<at::Tensor> hidden;
     for (int64_t t = 0; t < ids.size(1); ++t) hidden.push_back(model.last_hidden(ids.narrow(1, t, 1), &cache, path));
     CHECK(max_relative_error(at::cat(hidden, 1), whole) < kFp32Reordering);

@@ -34,7 +34,7 @@ Decoder converted_tiny(const char* method, const Json& options) {
 
 at::Tensor decode_one_by_one(const Decoder& model, const at::Tensor& ids, MlaPath path) {
   KvCache cache;
-  cache.layers.resize(model.layers.size());
+  cache.prepare(model.layers.size());
   std::vector<at::Tensor> hidden;
   for (int64_t t = 0; t < ids.size(1); ++t) hidden.push_back(model.last_hidden(ids.narrow(1, t, 1), &cache, path));
   return at::cat(hidden, 1);
