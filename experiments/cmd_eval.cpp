@@ -8,6 +8,7 @@
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
 #include "experiments/task_evaluation.h"
+#include "results/kld_block.h"
 
 namespace mla {
 namespace {
@@ -17,6 +18,7 @@ struct EvalFlags {
   CorpusFlags corpus;
   TaskFlags tasks;
   std::string reference, store = "runs.db", format = "text";
+  bool kld = false;
 };
 
 bool is_converted(const LoadedModel& model) { return model.decoder.config.mla.has_value(); }
@@ -57,10 +59,11 @@ std::optional<LoadedModel> load_reference(const EvalFlags& flags, const LoadedMo
   return reference;
 }
 
-void print_text(int64_t run_id, const RunRecord& record, const std::vector<StageScore>& scores) {
+void print_text(int64_t run_id, const RunRecord& record, const std::vector<StageScore>& scores, bool kld) {
   std::cout << record.config.at("label").get<std::string>() << " of " << record.model << " on " << record.corpus << ", " << record.protocol
             << ", " << record.dtype << ", run " << run_id << '\n';
   const StageScore& last = scores.back();
+  if (kld) std::cout << '\n' << write_kld_block(to_metrics(scores, record.protocol), last.stage) << '\n' << std::flush;
   if (last.divergence)
     std::printf("KL to the reference: %.5f +/- %.5f nats, same top %.2f %%, ratio %.4f +/- %.4f\n", last.divergence->mean,
                 last.divergence->std_error, 100 * last.divergence->same_top, last.divergence->ppl_ratio, last.divergence->ppl_ratio_std_error);
@@ -117,6 +120,7 @@ void evaluate_tasks(EvalFlags flags) {
 
 void evaluate(const EvalFlags& flags) {
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
+  if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
   require_writable_store(flags.store);
@@ -133,17 +137,19 @@ void evaluate(const EvalFlags& flags) {
   const auto measure = [&](RunRecord& running, SampleSink& sink) {
     DecoderModel judged(model.decoder);
     std::optional<DecoderModel> original;
+    std::optional<StoredHidden> stored;
     std::vector<StageModel> stages;
-    if (reference) stages.push_back({"original", &original.emplace(reference->decoder)});
+    if (reference) stages.push_back({"original", &stored.emplace(original.emplace(reference->decoder), model_key_of(*reference), flags.corpus.hidden)});
     stages.push_back({is_converted(model) || reference ? "mla" : "original", &judged});
     const std::vector<StageScore> measured = score_windows(stages, windows, {.sink = &sink});
+    if (stored) report_stored_hidden(*stored, flags.corpus.hidden);
     for (const StageScore& stage : measured) add_stage_time(running.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(running, measured, model.decoder.config.vocab_size);
     return measured;
   };
   const int64_t run_id = record_run(store, record, measure, scores);
   if (flags.format == "json") std::cout << outcome_json(run_id, record, to_metrics(scores, record.protocol)).dump(2) << '\n';
-  else print_text(run_id, record, scores);
+  else print_text(run_id, record, scores, flags.kld);
 }
 
 }  // namespace
@@ -155,11 +161,13 @@ void add_eval_command(CLI::App& app) {
   add_corpus_flags(*command, flags->corpus, false);
   add_task_flags(*command, flags->tasks);
   command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
+  command->add_flag("--kld", flags->kld, "Print llama-perplexity's whole block of divergence statistics (they are stored in any case)");
   command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
+               "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --protocol llama.cpp --window 512 --kld\n"
                "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n");
   command->callback([flags] { evaluate(*flags); });
 }
