@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/process.h"
@@ -15,17 +16,10 @@
 namespace mla {
 namespace {
 
-// Linear interpolation between order statistics; `sorted` ascending and not empty.
-double quantile(const std::vector<double>& sorted, double share) {
-  const double position = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
-
 // What grows while the windows pass.
 struct StageTotals {
-  std::vector<double> window_nll, window_kld, token_kld, same_top;
+  std::vector<double> window_nll, window_kld;
+  std::vector<double> token_nll, token_kld, same_top;  // of every prediction that counts
   std::vector<int64_t> window_tokens;
   int64_t tokens() const { return std::accumulate(window_tokens.begin(), window_tokens.end(), int64_t{0}); }
   double nll() const { return std::inner_product(window_nll.begin(), window_nll.end(), window_tokens.begin(), 0.0); }  // nats, of all tokens
@@ -77,13 +71,17 @@ at::Tensor hidden_of(LanguageModel& model, const Windows& windows, int64_t first
   return model.packed_hidden(at::cat(ids), segments);
 }
 
+void append(std::vector<double>& values, const at::Tensor& more) {
+  values.insert(values.end(), more.const_data_ptr<double>(), more.const_data_ptr<double>() + more.numel());
+}
+
 // Adds one batch's token scores, window by window.
 void add_batch(const TokenScores& scores, const std::vector<StageModel>& stages, int64_t first_window, const std::vector<int64_t>& counts,
                std::vector<StageTotals>& totals, std::vector<SampleRow>& rows) {
   const at::Tensor same_top = scores.same_top.to(at::kDouble);
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const auto row = static_cast<int64_t>(s);
-    const at::Tensor nll = scores.nll_nats[row], kld = scores.kld_nats[row].contiguous(), same = same_top[row].contiguous();
+    const at::Tensor nll = scores.nll_nats[row].contiguous(), kld = scores.kld_nats[row].contiguous(), same = same_top[row].contiguous();
     int64_t start = 0;
     for (std::size_t w = 0; w < counts.size(); ++w) {
       const int64_t window = first_window + static_cast<int64_t>(w);
@@ -99,23 +97,20 @@ void add_batch(const TokenScores& scores, const std::vector<StageModel>& stages,
       }
       start += counts[w];
     }
+    if (stages.size() > 1) append(totals[s].token_nll, nll);
     if (s == 0) continue;
-    totals[s].token_kld.insert(totals[s].token_kld.end(), kld.const_data_ptr<double>(), kld.const_data_ptr<double>() + kld.numel());
-    totals[s].same_top.insert(totals[s].same_top.end(), same.const_data_ptr<double>(), same.const_data_ptr<double>() + same.numel());
+    append(totals[s].token_kld, kld);
+    append(totals[s].same_top, same);
   }
 }
 
 StageScore::Divergence divergence_of(StageTotals& stage, const StageTotals& reference) {
   StageScore::Divergence d;
-  d.mean = mean_of(stage.token_kld);
-  d.std_error = error_of_mean(stage.token_kld);
-  d.same_top = mean_of(stage.same_top);
-  d.same_top_std_error = error_of_mean(stage.same_top);
-  std::sort(stage.token_kld.begin(), stage.token_kld.end());
-  d.median = quantile(stage.token_kld, 0.5);
-  d.p90 = quantile(stage.token_kld, 0.9);
-  d.p99 = quantile(stage.token_kld, 0.99);
-  d.maximum = stage.token_kld.back();
+  d.statistics = token_statistics({std::move(stage.token_nll), reference.token_nll, std::move(stage.token_kld), std::move(stage.same_top)});
+  const Statistic& mean = find_statistic(d.statistics, "kld_mean");
+  d.mean = mean.value;
+  d.std_error = mean.std_error.value_or(0);
+  d.same_top = find_statistic(d.statistics, "same_top_share").value;
   std::vector<double> log_ratio;
   for (std::size_t w = 0; w < stage.window_nll.size(); ++w) log_ratio.push_back(stage.window_nll[w] - reference.window_nll[w]);
   d.ppl_ratio = std::exp(stage.mean_nll() - reference.mean_nll());
@@ -213,12 +208,7 @@ std::vector<Metric> to_metrics(const std::vector<StageScore>& scores, const std:
     if (score.cache_bytes_per_token) add("cache_bytes_per_token", *score.cache_bytes_per_token, std::nullopt, score.windows, "B", Better::lower);
     if (!score.divergence) continue;
     const StageScore::Divergence& d = *score.divergence;
-    add("kld_mean", d.mean, d.std_error, score.windows, "nats", Better::lower);
-    add("kld_median", d.median, std::nullopt, score.windows, "nats", Better::lower);
-    add("kld_p90", d.p90, std::nullopt, score.windows, "nats", Better::lower);
-    add("kld_p99", d.p99, std::nullopt, score.windows, "nats", Better::lower);
-    add("kld_max", d.maximum, std::nullopt, score.windows, "nats", Better::lower);
-    add("same_top_share", d.same_top, d.same_top_std_error, score.windows, "1", Better::higher);
+    for (const Statistic& t : d.statistics) add(t.name.c_str(), t.value, t.std_error, score.tokens, t.unit, t.better);
     add("ppl_ratio", d.ppl_ratio, score.windows > 1 ? std::optional(d.ppl_ratio_std_error) : std::nullopt, score.windows, "1", Better::lower);
   }
   return metrics;

@@ -5,6 +5,7 @@
 
 #include "core/base/metric.h"
 #include "core/base/run_record.h"
+#include "eval/divergence.h"
 #include "eval/language_model.h"
 #include "eval/windows.h"
 
@@ -25,12 +26,12 @@ struct StageScore {
   std::optional<double> word_perplexity, byte_perplexity, bits_per_byte;
   double seconds = 0, cpu_seconds = 0;
   std::optional<double> cache_bytes_per_token;  // of a stage whose model was read through a cache; score_windows leaves it to its caller
-  struct Divergence {          // against the first stage; only for the others
+  struct Divergence {                // against the first stage; only for the others
     double mean = 0, std_error = 0;  // nats per token; std_error over tokens
-    double median = 0, p90 = 0, p99 = 0, maximum = 0;
-    double same_top = 0, same_top_std_error = 0;    // share of tokens with the same most likely token
+    double same_top = 0;             // share of tokens with the same most likely token
     double ppl_ratio = 0, ppl_ratio_std_error = 0;  // perplexity / original's, error from paired windows
     std::vector<double> window_kld;
+    std::vector<Statistic> statistics;  // llama-perplexity's whole block
   };
   std::optional<Divergence> divergence;
 };

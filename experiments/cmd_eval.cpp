@@ -10,6 +10,7 @@
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
 #include "experiments/task_evaluation.h"
+#include "results/kld_block.h"
 
 namespace mla {
 namespace {
@@ -20,6 +21,7 @@ struct EvalFlags {
   TaskFlags tasks;
   CacheFlags cache;
   std::string reference, store = "runs.db", format = "text";
+  bool kld = false;
 };
 
 bool is_converted(const LoadedModel& model) { return model.decoder.config.mla.has_value(); }
@@ -60,10 +62,11 @@ std::optional<LoadedModel> load_reference(const EvalFlags& flags, const LoadedMo
   return reference;
 }
 
-void print_text(int64_t run_id, const RunRecord& record, const std::vector<StageScore>& scores) {
+void print_text(int64_t run_id, const RunRecord& record, const std::vector<StageScore>& scores, bool kld) {
   std::cout << record.config.at("label").get<std::string>() << " of " << record.model << " on " << record.corpus << ", " << record.protocol
             << ", " << record.dtype << ", run " << run_id << '\n';
   const StageScore& last = scores.back();
+  if (kld) std::cout << '\n' << write_kld_block(to_metrics(scores, record.protocol), last.stage) << '\n' << std::flush;
   if (last.divergence)
     std::printf("KL to the reference: %.5f +/- %.5f nats, same top %.2f %%, ratio %.4f +/- %.4f\n", last.divergence->mean,
                 last.divergence->std_error, 100 * last.divergence->same_top, last.divergence->ppl_ratio, last.divergence->ppl_ratio_std_error);
@@ -121,6 +124,7 @@ void evaluate_tasks(EvalFlags flags) {
 
 void evaluate(const EvalFlags& flags) {
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
+  if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   const CacheFormat cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
@@ -141,6 +145,7 @@ void evaluate(const EvalFlags& flags) {
   std::vector<StageScore> scores;
   const auto measure = [&](RunRecord& running, SampleSink& sink) {
     std::vector<std::unique_ptr<LanguageModel>> models;
+    std::optional<StoredHidden> stored;
     std::vector<StageModel> stages;
     const auto add_stage = [&](const char* name, const Decoder& decoder) {
       if (cache.own()) models.push_back(std::make_unique<DecoderModel>(decoder));
@@ -148,8 +153,10 @@ void evaluate(const EvalFlags& flags) {
       stages.push_back({name, models.back().get()});
     };
     if (reference) add_stage("original", reference->decoder);
+    if (reference && cache.own()) stages.back().model = &stored.emplace(*models.back(), model_key_of(*reference), flags.corpus.hidden);
     add_stage(is_converted(model) || reference ? "mla" : "original", model.decoder);
     std::vector<StageScore> measured = score_windows(stages, windows, {.sink = &sink});
+    if (stored) report_stored_hidden(*stored, flags.corpus.hidden);
     for (std::size_t s = 0; s < measured.size(); ++s)
       if (const auto* cached = dynamic_cast<const CachedModel*>(stages[s].model)) measured[s].cache_bytes_per_token = cached->cache_bytes_per_token();
     for (const StageScore& stage : measured) add_stage_time(running.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
@@ -158,7 +165,7 @@ void evaluate(const EvalFlags& flags) {
   };
   const int64_t run_id = record_run(store, record, measure, scores);
   if (flags.format == "json") std::cout << outcome_json(run_id, record, to_metrics(scores, record.protocol)).dump(2) << '\n';
-  else print_text(run_id, record, scores);
+  else print_text(run_id, record, scores, flags.kld);
 }
 
 }  // namespace
@@ -171,11 +178,13 @@ void add_eval_command(CLI::App& app) {
   add_task_flags(*command, flags->tasks);
   add_cache_flags(*command, flags->cache);
   command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
+  command->add_flag("--kld", flags->kld, "Print llama-perplexity's whole block of divergence statistics (they are stored in any case)");
   command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
+               "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --protocol llama.cpp --window 512 --kld\n"
                "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n"
                "  mlaforge eval --model converted --tasks longbench/multi_news --kv-cache int4 --kv-backend hqq --kv-residual-rule transformers\n"
                "  mlaforge eval --model model.gguf --corpus text.txt --window 512 --max-windows 4 --kv-cache int2 --kv-group-size 32\n");

@@ -4,6 +4,7 @@
 #include "experiments/commands.h"
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
+#include "results/kld_block.h"
 
 namespace mla {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 struct RunFlags {
   RunRequest request;
   std::string format = "text";
+  bool kld = false;
 };
 
 std::string line_of(const StageScore& score) {
@@ -27,11 +29,12 @@ std::string line_of(const StageScore& score) {
   return line;
 }
 
-void print_text(const RunOutcome& outcome) {
+void print_text(const RunOutcome& outcome, bool kld) {
   const RunRecord& record = outcome.record;
   std::cout << record.config.at("label").get<std::string>() << " on " << record.model << ", " << record.corpus << ", "
             << record.protocol << ", " << record.dtype << '\n';
   for (const StageScore& score : outcome.scores) std::cout << line_of(score) << '\n';
+  if (kld) std::cout << '\n' << write_kld_block(to_metrics(outcome.scores, record.protocol), "mla") << '\n';
   std::cout << "KV cache      " << *record.kv_values << " of " << *record.kv_values_original << " values per token and layer\n";
   double seconds = 0;
   for (const StageTime& time : record.times) seconds += time.seconds;
@@ -49,7 +52,7 @@ void run(const RunFlags& flags) {
   } else if (flags.format == "json") {
     std::cout << outcome_json(outcome.run_id, outcome.record, to_metrics(outcome.scores, outcome.record.protocol)).dump(2) << '\n';
   } else {
-    print_text(outcome);
+    print_text(outcome, flags.kld);
   }
 }
 
@@ -69,6 +72,7 @@ void add_run_command(CLI::App& app) {
   command->add_option("--store", flags->request.store, "Run database, made when it is not there [runs.db]");
   command->add_flag("--skip-done", flags->request.skip_done, "Do nothing when the store holds this very run");
   command->add_option("--out", flags->request.out, "Also write the converted model to this new folder, as `convert` does");
+  command->add_flag("--kld", flags->kld, "Print llama-perplexity's whole block of divergence statistics (they are stored in any case)");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 256 \\\n"

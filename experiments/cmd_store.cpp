@@ -74,7 +74,9 @@ void add_table_command(CLI::App& app) {
   add_examples(*command,
                "  mlaforge table --store runs.db\n"
                "  mlaforge table zoo --store runs.db --protocol hf-chunk/512/first16 --format markdown\n"
-               "  mlaforge table zoo --store runs.db --format csv --out zoo.csv\n");
+               "  mlaforge table zoo --store runs.db --format csv --out zoo.csv\n"
+               "  mlaforge table kld --store runs.db --protocol llama.cpp/512 --format csv\n"
+               "  mlaforge table longbench --store runs.db\n");
   command->callback([flags] { print_table(*flags); });
 }
 
@@ -88,7 +90,8 @@ void add_plot_command(CLI::App& app) {
   command->add_option("--out", flags->out, "Folder to write to [plots-output]");
   add_examples(*command,
                "  mlaforge plot --store runs.db --out figures\n"
-               "  mlaforge plot ppl_vs_cache --store runs.db --corpus wikitext2-tok --protocol hf-chunk/512/first16 --out figures\n");
+               "  mlaforge plot ppl_vs_cache --store runs.db --corpus wikitext2-tok --protocol hf-chunk/512/first16 --out figures\n"
+               "  mlaforge plot needle --store runs.db --corpus niah --out figures\n");
   command->callback([flags] { draw(*flags); });
 }
 

@@ -16,13 +16,16 @@ namespace {
 int64_t rounded(double values) { return std::llround(values); }
 
 // Original, partial RoPE, converted: one pass over the windows scores them all.
-std::vector<StageScore> score(const LoadedModel& model, const Conversion& conversion, const Windows& windows, SampleSink& sink) {
+std::vector<StageScore> score(const LoadedModel& model, const Conversion& conversion, const Windows& windows, const HiddenCacheOptions& hidden, SampleSink& sink) {
   DecoderModel original(model.decoder), converted(conversion.converted);
+  StoredHidden stored(original, model_key_of(model), hidden);
   std::optional<DecoderModel> partial;
-  std::vector<StageModel> stages{{"original", &original}};
+  std::vector<StageModel> stages{{"original", &stored}};
   if (conversion.partial_rope) stages.push_back({"partial_rope", &partial.emplace(*conversion.partial_rope)});
   stages.push_back({"mla", &converted});
-  return score_windows(stages, windows, {.sink = &sink});
+  std::vector<StageScore> scores = score_windows(stages, windows, {.sink = &sink});
+  report_stored_hidden(stored, hidden);
+  return scores;
 }
 
 RunRecord make_record(const RunRequest& request, const LoadedModel& model, const Recipe& recipe, const Calibrator& calibrator,
@@ -56,6 +59,13 @@ std::string model_key_of(const LoadedModel& model) {
   std::string key;
   for (const InputHash& input : model_inputs(model)) key += input.role + ' ' + input.sha256 + '\n';
   return key + model.dtype + ' ' + model.device + ' ' + std::to_string(model.threads);
+}
+
+void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& options) {
+  const std::string all = std::to_string(stored.found() + stored.computed());
+  if (stored.found() > 0) status("Found", "last hidden states of the original for " + std::to_string(stored.found()) + " of " + all + " tokens in the cache");
+  if (stored.full())
+    warn("the cache of hidden states is full at " + std::to_string(options.limit_mb) + " MB, part of this text's were not kept; --hidden-cache-mb gives it more");
 }
 
 void check_request(const RunRequest& request) {
@@ -142,7 +152,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
     if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);
-    const std::vector<StageScore> scores = score(model, conversion, windows, sink);
+    const std::vector<StageScore> scores = score(model, conversion, windows, request.corpus.hidden, sink);
     for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(record, scores, model.decoder.config.vocab_size);
     return scores;

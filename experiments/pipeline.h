@@ -79,6 +79,9 @@ Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, c
 // What decides the statistics of a model beside the samples: hashes, dtype, device, threads.
 std::string model_key_of(const LoadedModel& model);
 
+// "Found" on stderr where the cache held hidden states, and a warning where it had no room for more.
+void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& options);
+
 // What is stored beside weights: enough to say what a converted folder is.
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
                          const Calibrator& calibrator, const Conversion& conversion, const Json& search);

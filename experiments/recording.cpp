@@ -31,6 +31,8 @@ Json divergence_json(const std::vector<Metric>& metrics, const std::string& stag
       result[printed] = metric.value;
       if (metric.std_error) result[printed + "_std_error"] = *metric.std_error;
     }
+    if (metric.name.find("perplexity") == std::string::npos && metric.name != "bits_per_byte")
+      result["statistics"][metric.name] = {{"value", metric.value}, {"std_error", number_or_null(metric.std_error)}};
   }
   return result;
 }

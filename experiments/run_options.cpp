@@ -105,6 +105,8 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required) {
       ->check(CLI::NonNegativeNumber)->group(group);
   command.add_option("--limit,-L", flags.limit, "Ad hoc cut to N windows or items, which keeps the row out of tables [none]")
       ->check(CLI::NonNegativeNumber)->group(group);
+  command.add_flag("!--no-hidden-cache", flags.hidden.on, "Compute the original's last hidden states even where the cache holds them, and keep none")->group(group);
+  command.add_option("--hidden-cache-mb", flags.hidden.limit_mb, "Size of that cache; beyond it the longest unused leave [4096]")->check(CLI::NonNegativeNumber)->group(group);
 }
 
 void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices) {

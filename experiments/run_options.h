@@ -7,6 +7,7 @@
 
 #include "core/base/json.h"
 #include "core/calibration/samples.h"
+#include "eval/stored_hidden.h"
 #include "eval/windows.h"
 
 namespace mla {
@@ -44,6 +45,7 @@ struct CorpusFlags {
   std::string corpus;
   WindowOptions windows;
   int64_t limit = 0;  // ad hoc: cuts the windows after the protocol is named
+  HiddenCacheOptions hidden;  // of the original that others are compared with
 };
 void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required = true);
 

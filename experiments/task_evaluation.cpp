@@ -92,7 +92,8 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
                      RunRecord record, Store& store) {
   record.corpus = task.spec.name;
   record.protocol = task.protocol;
-  record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)}};
+  record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)},
+                           {"shots", flags.shots.value_or(task.spec.few_shot.count)}};
   if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
   record.stage_versions = {{"task", 1}};
   record.ad_hoc_limit = flags.limit > 0;

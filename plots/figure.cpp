@@ -11,7 +11,7 @@
 namespace mla {
 namespace {
 
-constexpr std::array kFigures{&ppl_vs_cache_figure};
+constexpr std::array kFigures{&needle_figure, &ppl_vs_cache_figure};
 
 const NamedFigure& find_figure(std::string_view name) {
   for (const NamedFigure* figure : kFigures)

@@ -18,6 +18,7 @@ struct NamedFigure {
   FigureText (*make)(const Table& rows, const std::string& name);
 };
 
+extern const NamedFigure needle_figure;
 extern const NamedFigure ppl_vs_cache_figure;
 
 }  // namespace mla

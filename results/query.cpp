@@ -9,7 +9,7 @@
 namespace mla {
 namespace {
 
-constexpr std::array kQueries{&ppl_vs_cache_query, &runs_query, &zoo_query};
+constexpr std::array kQueries{&kld_query, &longbench_query, &longbench_e_query, &needle_query, &ppl_vs_cache_query, &runs_query, &zoo_query};
 const std::vector<std::string> kParams{"corpus", "model", "protocol"};
 
 Cell cell_of(const Statement& row, int column) {

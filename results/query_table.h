@@ -13,6 +13,10 @@ struct NamedQuery {
   std::vector<Column> columns;  // of the first result columns; what follows is hidden (standard errors)
 };
 
+extern const NamedQuery kld_query;
+extern const NamedQuery longbench_e_query;
+extern const NamedQuery longbench_query;
+extern const NamedQuery needle_query;
 extern const NamedQuery ppl_vs_cache_query;  // what the figure of that name draws
 extern const NamedQuery runs_query;
 extern const NamedQuery zoo_query;

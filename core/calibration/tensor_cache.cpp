@@ -1,6 +1,8 @@
 #include "core/calibration/tensor_cache.h"
 
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -13,8 +15,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::array kTypes{std::pair{at::kLong, SafeType::i64}, std::pair{at::kFloat, SafeType::f32}, std::pair{at::kDouble, SafeType::f64},
+                            std::pair{at::kHalf, SafeType::f16}, std::pair{at::kBFloat16, SafeType::bf16}};
+
 SafeType type_of(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kLong ? SafeType::i64 : tensor.scalar_type() == at::kFloat ? SafeType::f32 : SafeType::f64;
+  for (const auto& [scalar, stored] : kTypes)
+    if (tensor.scalar_type() == scalar) return stored;
+  fail<ShapeError>("cache", "wanted a tensor of floating numbers or int64, got ", tensor.scalar_type());
+}
+
+at::ScalarType scalar_of(SafeType type) {
+  for (const auto& [scalar, stored] : kTypes)
+    if (stored == type) return scalar;
+  return at::kDouble;
 }
 
 fs::path hash_of(const fs::path& path) { return path.string() + ".sha256"; }
@@ -33,7 +46,7 @@ void save(const NamedTensors& tensors, const fs::path& path) {
 }
 
 at::Tensor read(const SafeTensor& stored) {
-  at::Tensor tensor = at::empty(stored.shape, stored.type == SafeType::i64 ? at::kLong : stored.type == SafeType::f32 ? at::kFloat : at::kDouble);
+  at::Tensor tensor = at::empty(stored.shape, scalar_of(stored.type));
   if (!stored.bytes.empty()) std::memcpy(tensor.data_ptr(), stored.bytes.data(), stored.bytes.size());
   return tensor;
 }
@@ -60,18 +73,26 @@ NamedTensors load(const fs::path& path) {
 
 }  // namespace
 
+fs::path cached_tensors_file(const std::string& folder, const std::string& key) { return cache_root() / folder / (sha256_hex(key) + ".safetensors"); }
+
+NamedTensors find_cached_tensors(const std::string& folder, const std::string& key) { return load(cached_tensors_file(folder, key)); }
+
+void keep_cached_tensors(const std::string& folder, const std::string& key, const NamedTensors& tensors) {
+  const fs::path path = cached_tensors_file(folder, key);
+  try {
+    fs::create_directories(path.parent_path());
+    save(tensors, path);
+  } catch (const std::exception& error) {
+    warn("the cache " + path.parent_path().string() + " was not written: " + error.what());
+  }
+}
+
 NamedTensors cached_tensors(const std::string& folder, const std::string& key, const std::function<NamedTensors()>& compute, bool* hit) {
-  const fs::path root = cache_root() / folder, path = root / (sha256_hex(key) + ".safetensors");
-  NamedTensors tensors = load(path);
+  NamedTensors tensors = find_cached_tensors(folder, key);
   if (hit != nullptr) *hit = !tensors.empty();
   if (!tensors.empty()) return tensors;
   tensors = compute();
-  try {
-    fs::create_directories(root);
-    save(tensors, path);
-  } catch (const std::exception& error) {
-    warn("the cache " + root.string() + " was not written: " + error.what());
-  }
+  keep_cached_tensors(folder, key, tensors);
   return tensors;
 }
 

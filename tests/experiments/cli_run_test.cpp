@@ -112,6 +112,30 @@ TEST_CASE("a converted folder reads back with the numbers that run gave", "[cli]
   CHECK_THAT(generated.out, Contains("Paris"));
 }
 
+TEST_CASE("the original's hidden states are found again, give equal bits, and the whole block of divergences is printed", "[cli][eval]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+  write_corpus(folder / "text.txt", 40);
+  REQUIRE(mlaforge(folder.path(), with({"convert", "--model", smollm2().string(), "--out", "converted"}, kHigh)).code == 0);
+  const Words eval{"eval", "--model", "converted", "--reference", smollm2().string(), "--corpus", "text.txt", "--window", "64", "--max-windows", "5"};
+
+  const Finished off = mlaforge(folder.path(), with(eval, {"--format", "json", "--no-hidden-cache"}));
+  CHECK_FALSE(fs::exists(folder / ".cache/hidden"));
+  const Finished filling = mlaforge(folder.path(), with(eval, {"--format", "json"})), found = mlaforge(folder.path(), with(eval, {"--format", "json"}));
+  const Finished block = mlaforge(folder.path(), with(eval, {"--kld"}));
+
+  REQUIRE(off.code == 0);
+  CHECK_THAT(filling.err, !Contains("in the cache"));
+  CHECK_THAT(found.err, Contains("for 320 of 320 tokens in the cache"));
+  for (const char* part : {"original", "mla", "kld"}) {
+    CHECK(Json::parse(filling.out)[part] == Json::parse(off.out)[part]);
+    CHECK(Json::parse(found.out)[part] == Json::parse(off.out)[part]);
+  }
+  CHECK(Json::parse(off.out)["kld"]["statistics"]["dp_rms"]["value"].get<double>() > 0);
+  CHECK_THAT(block.out, Contains("====== Token probability statistics ======") && Contains("Same top p:") && Contains("Final estimate: PPL"));
+  CHECK(mlaforge(folder.path(), {"eval", "--model", "converted", "--corpus", "text.txt", "--kld"}).code == 2);
+}
+
 TEST_CASE("an interrupted run ends with code 130 and is marked so in a store that opens", "[cli][interrupt]") {
   if (no_model()) return;
   const TemporaryFolder folder;
@@ -155,7 +179,7 @@ TEST_CASE("inspect plans a conversion without calibrating, and counts its cache"
 
 TEST_CASE("every command's help ends in examples", "[cli][help]") {
   const TemporaryFolder folder;
-  for (const char* command : {"run", "convert", "eval", "generate", "inspect", "table", "plot", "runs", "methods", "samples", "tasks"}) {
+  for (const char* command : {"run", "convert", "eval", "export", "generate", "inspect", "table", "plot", "runs", "methods", "samples", "tasks"}) {
     const Finished help = mlaforge(folder.path(), {command, "--help"});
     CHECK(help.code == 0);
     CHECK_THAT(help.out, Contains("Examples:"));

@@ -53,6 +53,16 @@ TEST_CASE("a user's task is scored, stored item by item, and compared between ru
   const Store store = Store::open_read_only(folder / "runs.db");
   CHECK(store.answers(1).size() == 5);
 
+  const Finished exported = mlaforge(folder.path(), {"export", "1", "--store", "runs.db", "--log-samples", "samples"});
+  const Finished table = mlaforge(folder.path(), {"export", "1", "--store", "runs.db", "--format", "lm-eval-table", "--out", "table.md"});
+  CHECK(exported.code == 0);
+  CHECK(Json::parse(exported.out)["results"]["capitals"]["acc,none"] == result[0]["metrics"][0]["value"]);
+  CHECK(Json::parse(exported.out)["n-shot"]["capitals"] == 0);
+  CHECK(std::distance(fs::directory_iterator(folder / "samples"), {}) == 1);
+  CHECK(table.out.empty());
+  CHECK(fs::file_size(folder / "table.md") > 200);
+  CHECK(mlaforge(folder.path(), {"export", "1", "2", "--store", "runs.db"}).code == 2);  // one task twice
+
   const Finished shown = mlaforge(folder.path(), {"samples", "1", "--store", "runs.db"});
   CHECK_THAT(shown.out, Contains("capitals") && Contains("Prediction"));
   const Finished compared = mlaforge(folder.path(), {"samples", "1", "--against", "2", "--store", "runs.db"});

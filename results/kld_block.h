@@ -1,0 +1,14 @@
+// The statistics of one stage against the original, laid out as llama-perplexity --kl-divergence prints them, so that what reads its
+// output reads ours.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/base/metric.h"
+
+namespace mla {
+
+// Throws ConfigError where `metrics` (of one run) hold no divergence of `stage`. Lines whose metric is missing are left out.
+std::string write_kld_block(const std::vector<Metric>& metrics, const std::string& stage);
+
+}  // namespace mla
