@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kPanelsPerRow = 2;
 constexpr int kAround = 150, kCellWidth = 78, kCellHeight = 52, kLeastWidth = 480, kLeastHeight = 300, kMostCells = 14;  // pixels of a panel
+constexpr int kTitlePixels = 8, kHeadPixels = 10;                                    // of a character
 constexpr double kDarkBelow = 0.6;  // white numbers on cells below, black above
 
 // Viridis at five points: its lightness rises evenly, for eyes that see no colour and for printers that have none.
@@ -55,7 +56,11 @@ Size size_of(const HeatMap& map) {
   const int columns = static_cast<int>(std::min(kPanelsPerRow, map.panels.size()));
   const int rows = static_cast<int>((map.panels.size() + kPanelsPerRow - 1) / kPanelsPerRow);
   const int across = std::min(kMostCells, static_cast<int>(map.x_labels.size())), down = std::min(kMostCells, static_cast<int>(map.y_labels.size()));
-  return {columns * std::max(kLeastWidth, kAround + 60 + across * kCellWidth), 50 + rows * std::max(kLeastHeight, kAround + down * kCellHeight)};
+  std::size_t longest = 0;  // bytes are enough: too wide a figure is no harm
+  for (const HeatPanel& panel : map.panels) longest = std::max(longest, panel.title.size());
+  const int panel_width = std::max({kLeastWidth, kAround + 60 + across * kCellWidth, 60 + kTitlePixels * static_cast<int>(std::min<std::size_t>(longest, 200))});
+  const int title_width = 60 + kHeadPixels * static_cast<int>(std::min<std::size_t>(map.title.size(), 200));
+  return {std::max(columns * panel_width, title_width), 50 + rows * std::max(kLeastHeight, kAround + down * kCellHeight)};
 }
 
 std::string settings_of(const HeatMap& map) {

@@ -61,6 +61,15 @@ TEST_CASE("every length and depth is a cell with its number, a panel per model",
   CHECK(fs::file_size(folder / "out" / "needle.png") > 5000);
 }
 
+TEST_CASE("a conversion with the original's cache and the original keep panels of their own", "[plots][needle]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_run(store, {.corpus = "niah", .kv_values = 384}, {{"512@0", 0}, {"512@0", 1, "original"}});
+  draw(store, folder);
+  const std::string data = read_text_file(folder / "out" / "needle.dat");
+  CHECK_THAT(data, Contains("0 0 1 \"1.00\" 0") && Contains("0 0 0 \"0.00\" 16777215"));
+}
+
 TEST_CASE("a task that is no needle draws nothing, two tasks are not mixed, and texts stay texts", "[plots][needle][errors]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
