@@ -1,12 +1,9 @@
-// The commands that read the run database: table, plot, runs.
+// The commands that read the run database: table, plot.
 #include <iostream>
 
-#include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/names.h"
-#include "core/base/progress.h"
 #include "experiments/commands.h"
-#include "experiments/recording.h"
 #include "experiments/run_options.h"
 #include "plots/figure.h"
 #include "results/query.h"
@@ -17,7 +14,6 @@ namespace {
 
 struct ViewFlags {
   std::string store = "runs.db", name, corpus, protocol, model, format, out;
-  int64_t run_id = 0, remove = 0;
 };
 
 QueryParams params_of(const ViewFlags& flags) {
@@ -46,18 +42,6 @@ void print_table(const ViewFlags& flags) {
 void draw(const ViewFlags& flags) {
   const Store store = Store::open_read_only(flags.store);
   for (const std::filesystem::path& path : write_figure(store, flags.name, flags.out, params_of(flags))) std::cout << path.string() << '\n';
-}
-
-void list_runs(const ViewFlags& flags) {
-  if (flags.remove > 0) {
-    Store store = Store::open(flags.store);
-    store.remove_run(flags.remove);
-    status("Removed", "run " + std::to_string(flags.remove));
-    return;
-  }
-  const Store store = Store::open_read_only(flags.store);
-  if (flags.run_id > 0) std::cout << store.run_json(flags.run_id).dump(2) << '\n';
-  else std::cout << write_table(run_query(store, "runs", params_of(flags)), parse_table_format(flags.format));
 }
 
 }  // namespace
@@ -93,21 +77,6 @@ void add_plot_command(CLI::App& app) {
                "  mlaforge plot ppl_vs_cache --store runs.db --corpus wikitext2-tok --protocol hf-chunk/512/first16 --out figures\n"
                "  mlaforge plot needle --store runs.db --corpus niah --out figures\n");
   command->callback([flags] { draw(*flags); });
-}
-
-void add_runs_command(CLI::App& app) {
-  auto flags = std::make_shared<ViewFlags>();
-  flags->format = "text";
-  CLI::App* command = app.add_subcommand("runs", "List the runs of the database, show one whole, or remove one");
-  command->add_option("id", flags->run_id, "Print everything that is stored of this run, as JSON")->check(CLI::PositiveNumber);
-  add_view_flags(*command, *flags);
-  command->add_option("--remove", flags->remove, "Remove this run and its rows")->check(CLI::PositiveNumber);
-  command->add_option("--format", flags->format, "text, markdown, csv or json [text]");
-  add_examples(*command,
-               "  mlaforge runs --store runs.db\n"
-               "  mlaforge runs 3 --store runs.db\n"
-               "  mlaforge runs --remove 3 --store runs.db\n");
-  command->callback([flags] { list_runs(*flags); });
 }
 
 }  // namespace mla

@@ -179,7 +179,7 @@ TEST_CASE("inspect plans a conversion without calibrating, and counts its cache"
 
 TEST_CASE("every command's help ends in examples", "[cli][help]") {
   const TemporaryFolder folder;
-  for (const char* command : {"run", "convert", "eval", "export", "generate", "inspect", "table", "plot", "runs", "methods", "samples", "tasks"}) {
+  for (const char* command : {"run", "convert", "eval", "export", "generate", "inspect", "table", "plot", "runs", "methods", "samples", "sweep", "tasks"}) {
     const Finished help = mlaforge(folder.path(), {command, "--help"});
     CHECK(help.code == 0);
     CHECK_THAT(help.out, Contains("Examples:"));
