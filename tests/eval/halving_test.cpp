@@ -54,6 +54,9 @@ std::vector<int32_t> ids_of(int64_t count, uint64_t seed) {
   return all;
 }
 
+// Batches of other sizes are other products of matrices: the last bit of a sum may differ.
+auto close_to(const std::vector<double>& wanted) { return Catch::Matchers::Approx(wanted).margin(1e-5); }
+
 }  // namespace
 
 TEST_CASE("pieces are halved until they fit, in order, once for all batches", "[eval][memory]") {
@@ -84,7 +87,7 @@ TEST_CASE("perplexity, choices and generation give the same where memory runs ou
   const auto perplexity = [&](Fake& fake, Rows& rows) { return score_windows({{"original", &fake}}, windows, {.sink = &rows}).at(0).window_nll; };
   Fake whole(kEndless, kind), tight(12, kind);
   Rows wanted_rows, rows;
-  CHECK(perplexity(whole, wanted_rows) == perplexity(tight, rows));
+  CHECK_THAT(perplexity(tight, rows), close_to(perplexity(whole, wanted_rows)));
   CHECK(tight.failures == 2);  // four windows, two; then one at a time
   REQUIRE(rows.rows.size() == 7);
   for (std::size_t i = 0; i < 7; ++i) CHECK(rows.rows[i].index == wanted_rows.rows[i].index);
@@ -103,7 +106,7 @@ TEST_CASE("perplexity, choices and generation give the same where memory runs ou
     return all;
   };
   Fake narrow(16, kind);
-  CHECK(choices(whole) == choices(narrow));
+  CHECK_THAT(choices(narrow), close_to(choices(whole)));
   CHECK(narrow.failures > 0);
 
   const Tokenizer tokenizer = letter_tokenizer();

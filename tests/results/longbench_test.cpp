@@ -106,6 +106,8 @@ TEST_CASE("truncations, stages and conversions have rows of their own, and the l
   CHECK(number(table, 1, "TREC") == 5);
   CHECK(number(table, 2, "TREC") == 11);
   CHECK(run_query(store, "longbench", {{"protocol", "another"}}).rows.empty());
+  CHECK(run_query(store, "longbench", {{"model", "another"}}).rows.empty());
+  CHECK(run_query(store, "longbench", {{"corpus", "another"}}).rows.empty());
 }
 
 TEST_CASE("LongBench-E has a row per length, averaged over its thirteen sets and six categories", "[results][longbench]") {

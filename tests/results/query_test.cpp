@@ -145,6 +145,10 @@ TEST_CASE("corpus, model and protocol narrow every query", "[results]") {
 
   for (const std::string& query : query_names()) {
     INFO(query);
+    if (query.rfind("longbench", 0) == 0 || query == "needle") {  // of tasks' runs, which these are not; narrowed in tests of their own
+      CHECK(run_query(store, query).rows.empty());
+      continue;
+    }
     CHECK(run_query(store, query).rows.size() == 2);
     CHECK(run_query(store, query, {{"model", "m1"}}).rows.size() == 1);
     CHECK(run_query(store, query, {{"corpus", "c1"}}).rows.size() == 1);
