@@ -129,7 +129,7 @@ CREATE TABLE tag (
   name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
   PRIMARY KEY (run_id, name)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX run_status ON run (status, model, corpus);
+CREATE INDEX run_identity ON run (identity, status);
 CREATE VIEW latest_run AS
   SELECT * FROM run r WHERE status = 'done' AND ad_hoc_limit = 0
     AND id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done');

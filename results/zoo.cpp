@@ -1,28 +1,24 @@
-// The named queries. Tables show finished runs only, the latest of each identity, and never an ad hoc cut.
+// The named queries. Values are looked up by key: that is quicker than one pass over all metrics, of which a store may hold a million. Tables show finished runs only, the latest of each identity, and never an ad hoc cut.
 #include "results/query_table.h"
 
 namespace mla {
 
 const NamedQuery zoo_query{
     "zoo",
-    R"(WITH score AS (
-  SELECT run_id, protocol,
-    max(value) FILTER (WHERE stage = 'original' AND name = 'perplexity') AS ppl_original,
-    max(std_error) FILTER (WHERE stage = 'original' AND name = 'perplexity') AS ppl_original_error,
-    max(value) FILTER (WHERE stage = 'partial_rope' AND name = 'perplexity') AS ppl_partial,
-    max(std_error) FILTER (WHERE stage = 'partial_rope' AND name = 'perplexity') AS ppl_partial_error,
-    max(value) FILTER (WHERE stage = 'mla' AND name = 'perplexity') AS ppl_mla,
-    max(std_error) FILTER (WHERE stage = 'mla' AND name = 'perplexity') AS ppl_mla_error,
-    max(value) FILTER (WHERE stage = 'mla' AND name = 'kld_mean') AS kld,
-    max(std_error) FILTER (WHERE stage = 'mla' AND name = 'kld_mean') AS kld_error,
-    max(value) FILTER (WHERE stage = 'mla' AND name = 'same_top_share') AS same_top
-  FROM metric GROUP BY run_id, protocol)
-SELECT r.model, r.label, r.dtype, r.kv_values, 100.0 * (1.0 - 1.0 * r.kv_values / r.kv_values_original),
-  s.ppl_original, s.ppl_partial, s.ppl_mla, s.kld, 100.0 * s.same_top,
+    R"(SELECT r.model, r.label, r.dtype, r.kv_values, 100.0 * (1.0 - 1.0 * r.kv_values / r.kv_values_original),
+  (SELECT value FROM metric WHERE run_id = r.id AND stage = 'original' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT value FROM metric WHERE run_id = r.id AND stage = 'partial_rope' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'kld_mean' AND protocol = s.protocol),
+  100.0 * (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'same_top_share' AND protocol = s.protocol),
   (SELECT sum(seconds) FROM stage_time WHERE run_id = r.id), r.corpus, s.protocol,
-  nullif((SELECT group_concat(value, '; ') FROM json_each(r.warnings)), ''),
-  s.ppl_original_error, s.ppl_partial_error, s.ppl_mla_error, s.kld_error
-FROM run r JOIN score s ON s.run_id = r.id
+  CASE r.warnings WHEN '[]' THEN NULL ELSE nullif((SELECT group_concat(value, '; ') FROM json_each(r.warnings)), '') END,
+  (SELECT std_error FROM metric WHERE run_id = r.id AND stage = 'original' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT std_error FROM metric WHERE run_id = r.id AND stage = 'partial_rope' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT std_error FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol),
+  (SELECT std_error FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'kld_mean' AND protocol = s.protocol)
+FROM run r JOIN metric s ON s.run_id = r.id AND s.name = 'perplexity' AND (s.stage = 'mla' OR (s.stage = 'original' AND NOT EXISTS
+  (SELECT 1 FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol)))
 WHERE r.status = 'done' AND r.ad_hoc_limit = 0
   AND r.id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done')
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR s.protocol = ?3)
