@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -125,7 +123,7 @@ void print_commands(const SweepFlagSet& flags, const SweepPlan& plan) {
 
 std::vector<std::string> worker_command(const SweepFlagSet& flags, const Job& job) {
   std::vector<std::string> words = run_command(flags, job);
-  words.insert(words.begin(), fs::read_symlink("/proc/self/exe").string());
+  words.insert(words.begin(), "mlaforge");
   for (const char* word : {"--format", "json", "--quiet"}) words.emplace_back(word);
   return words;
 }

@@ -34,7 +34,7 @@ std::string whole_of(int fd) {
 }
 
 // Between fork and exec only calls that are safe there.
-[[noreturn]] void become(const std::vector<char*>& words, int out, int err, pid_t parent) {
+[[noreturn]] void become(const char* program, const std::vector<char*>& words, int out, int err, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGINT);
   if (getppid() != parent) _exit(127);
   setpgid(0, 0);  // Ctrl-C on the terminal reaches the parent alone, which passes it on once: a second one would end a job at once
@@ -42,7 +42,7 @@ std::string whole_of(int fd) {
   dup2(nothing, 0);
   dup2(out, 1);
   dup2(err, 2);
-  execv(words[0], words.data());
+  execv(program, words.data());
   const char* message = "error: cannot start the program\n";
   [[maybe_unused]] const ssize_t written = write(2, message, std::strlen(message));
   _exit(127);
@@ -50,13 +50,13 @@ std::string whole_of(int fd) {
 
 }  // namespace
 
-ChildProcess::ChildProcess(const std::vector<std::string>& words) : out_(output_file("stdout")), err_(output_file("stderr")) {
+ChildProcess::ChildProcess(const std::string& program, const std::vector<std::string>& words) : out_(output_file("stdout")), err_(output_file("stderr")) {
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ == 0) become(arguments, out_, err_, parent);
+  if (pid_ == 0) become(program.c_str(), arguments, out_, err_, parent);
   if (pid_ > 0) return;
   const int reason = errno;
   close_all();

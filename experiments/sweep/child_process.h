@@ -10,9 +10,9 @@ namespace mla {
 
 class ChildProcess {
  public:
-  // Starts words[0] with the rest as arguments, nothing on stdin. It is told to stop (SIGINT) when this process dies.
-  // Throws ResourceError when no process can be made.
-  explicit ChildProcess(const std::vector<std::string>& words);
+  // Starts `program` with these words (the first is the name it sees itself under), nothing on stdin. It is told to stop (SIGINT) when
+  // this process dies. Throws ResourceError when no process can be made.
+  ChildProcess(const std::string& program, const std::vector<std::string>& words);
   ~ChildProcess();  // a child that still runs is killed
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&& other) noexcept;

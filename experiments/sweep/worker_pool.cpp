@@ -81,7 +81,7 @@ class Pool {
       free_orphans();
       std::optional<Job> job = queue_.claim(sweep_, now());
       if (!job) return;
-      ChildProcess child(options_.command(*job));
+      ChildProcess child(options_.program, options_.command(*job));
       running_.push_back({std::move(*job), std::move(child), wall_seconds()});
       renew();
     }

@@ -11,7 +11,8 @@ namespace mla {
 struct PoolOptions {
   int workers = 1;
   int64_t lease_seconds = 60;  // renewed every third of it; a worker silent for longer loses its jobs
-  std::function<std::vector<std::string>(const Job&)> command;  // program and arguments; its stdout is JSON with run_id
+  std::string program = "/proc/self/exe";  // this program as it was started, even where a newer build has taken its place
+  std::function<std::vector<std::string>(const Job&)> command;  // its words, name first; its stdout is JSON with run_id
   std::function<void(const Job&, JobStatus, const std::string& message)> report;  // after each job; message: an error, or seconds
 };
 

@@ -99,13 +99,13 @@ TEST_CASE("an interrupted sweep goes on where it was", "[cli][sweep]") {
   if (smollm2().empty()) return skip("the model is not here");
   const TemporaryFolder folder;
   prepare(folder);
-  const Command command(folder.path(), {"sweep", "sweep.json", "--threads", "1", "--set", "max_windows=64"});
+  const Command command(folder.path(), {"sweep", "sweep.json", "--threads", "1", "--set", "max_windows=24"});
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));
   command.interrupt();
   const Finished stopped = const_cast<Command&>(command).wait();
   CHECK((stopped.code == 130 || stopped.code == 0));  // 0 where all was done before the signal
 
-  const Finished rest = mlaforge(folder.path(), {"sweep", "sweep.json", "--threads", "1", "--set", "max_windows=64"});
+  const Finished rest = mlaforge(folder.path(), {"sweep", "sweep.json", "--threads", "1", "--set", "max_windows=24"});
   INFO(rest.err);
   CHECK(rest.code == 0);
   CHECK_THAT(rest.out, Contains("2 of 2 done"));

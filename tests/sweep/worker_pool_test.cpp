@@ -29,7 +29,8 @@ std::vector<Job> jobs_of(const std::vector<std::string>& scripts) {
 PoolOptions shell_options(std::vector<std::string>* reports = nullptr) {
   PoolOptions options;
   options.workers = 2;
-  options.command = [](const Job& job) { return std::vector<std::string>{"/bin/sh", "-c", job.flags.at("script")}; };
+  options.program = "/bin/sh";
+  options.command = [](const Job& job) { return std::vector<std::string>{"sh", "-c", job.flags.at("script")}; };
   options.report = [reports](const Job& job, JobStatus status, const std::string& message) {
     if (reports) reports->push_back(job.label + ": " + to_string(status) + ": " + message);
   };
