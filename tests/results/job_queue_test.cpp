@@ -92,6 +92,16 @@ TEST_CASE("done jobs stay done when a sweep is set again, also by another sweep;
   CHECK(bench.one.counts("t").pending == 1);
 }
 
+TEST_CASE("a store with jobs passes SQLite's own check", "[jobs]") {
+  Bench bench;
+  bench.one.set_jobs("s", some_jobs(3));
+  bench.one.claim("s", 1);
+  add_done(bench.store);
+  Statement check(bench.store.database(), "PRAGMA integrity_check");
+  REQUIRE(check.step());
+  CHECK(check.text(0) == "ok");
+}
+
 TEST_CASE("removing a run makes its job one to be done again", "[jobs]") {
   Bench bench;
   const std::vector<Job> jobs = some_jobs(1);
