@@ -92,11 +92,12 @@ JobCounts JobQueue::counts(const std::string& sweep) const {
   return counts;
 }
 
-std::vector<JobState> JobQueue::states(const std::string& sweep) const {
+std::vector<JobState> JobQueue::states(const std::string& sweep, std::optional<JobStatus> only) const {
   Statement read(store_.database(),
                  "SELECT j.key, j.label, j.flags, j.status, coalesce(j.owner, ''), coalesce(j.error, ''), j.attempts, coalesce(j.lease_until, 0), j.run_id, "
-                 "coalesce(j.seconds, 0.0) FROM sweep_job s JOIN job j ON j.key = s.key WHERE s.sweep = ?1 ORDER BY s.position");
+                 "coalesce(j.seconds, 0.0) FROM sweep_job s JOIN job j ON j.key = s.key WHERE s.sweep = ?1 AND (?2 IS NULL OR j.status = ?2) ORDER BY s.position");
   read.bind(1, sweep);
+  if (only) read.bind(2, std::string_view(to_string(*only)));
   std::vector<JobState> states;
   while (read.step()) {
     JobState state{{read.text(0), read.text(1), Json::parse(read.text(2))}, status_of(read.text(3)), read.text(4), read.text(5), read.integer(6), read.integer(7), {}, read.real(9)};

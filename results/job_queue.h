@@ -51,7 +51,7 @@ class JobQueue {
   int64_t retry_failed(const std::string& sweep);  // makes failed ones pending; how many
 
   JobCounts counts(const std::string& sweep) const;
-  std::vector<JobState> states(const std::string& sweep) const;  // in order
+  std::vector<JobState> states(const std::string& sweep, std::optional<JobStatus> only = std::nullopt) const;  // in order
 
  private:
   bool end(const std::string& key, JobStatus status, std::optional<int64_t> run_id, const std::optional<std::string>& error, double seconds);

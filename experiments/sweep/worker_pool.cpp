@@ -89,8 +89,8 @@ class Pool {
 
   // A worker of this machine that was killed cannot renew: there is no need to wait for its lease to end.
   void free_orphans() {
-    for (const JobState& state : queue_.states(sweep_))
-      if (state.status == JobStatus::running && is_gone(state.owner)) JobQueue(store_, state.owner, options_.lease_seconds).release(state.job.key);
+    for (const JobState& state : queue_.states(sweep_, JobStatus::running))
+      if (is_gone(state.owner)) JobQueue(store_, state.owner, options_.lease_seconds).release(state.job.key);
   }
 
   void renew() {
