@@ -12,6 +12,14 @@ namespace {
 constexpr std::array kQueries{&kld_query, &longbench_query, &longbench_e_query, &needle_query, &ppl_vs_cache_query, &runs_query, &zoo_query};
 const std::vector<std::string> kParams{"corpus", "model", "protocol"};
 
+const NamedQuery& find_query(std::string_view name) {
+  for (const NamedQuery* query : kQueries)
+    if (query->name == name) return *query;
+  fail<ConfigError>("table", "unknown table '", name, "'", known_names_hint(name, query_names()));
+}
+
+}  // namespace
+
 Cell cell_of(const Statement& row, int column) {
   if (row.is_null(column)) return std::monostate{};
   switch (row.type(column)) {
@@ -20,14 +28,6 @@ Cell cell_of(const Statement& row, int column) {
     default: return row.text(column);
   }
 }
-
-const NamedQuery& find_query(std::string_view name) {
-  for (const NamedQuery* query : kQueries)
-    if (query->name == name) return *query;
-  fail<ConfigError>("table", "unknown table '", name, "'", known_names_hint(name, query_names()));
-}
-
-}  // namespace
 
 std::vector<std::string> query_names() {
   std::vector<std::string> names;

@@ -3,9 +3,13 @@
 #include <string_view>
 #include <vector>
 
+#include "results/database.h"
 #include "results/table.h"
 
 namespace mla {
+
+// A column of the statement's current row.
+Cell cell_of(const Statement& row, int column);
 
 struct NamedQuery {
   const char* name;

@@ -10,11 +10,6 @@ namespace {
 
 constexpr const char* kChildTables[] = {"input", "stage_time", "metric", "sample", "answer", "tag"};
 
-void require_run(const Store& store, int64_t id) {
-  Statement read(store.database(), "SELECT 1 FROM run WHERE id = ?1");
-  if (!read.bind(1, id).step()) fail<ConfigError>("store", "no run ", id, " in ", store.database().path().string(), "; `mlaforge runs` lists them");
-}
-
 bool has_table(const Database& database, const char* name) {
   Statement read(database, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1");
   return read.bind(1, std::string_view(name)).step();
@@ -122,14 +117,14 @@ int64_t remove_rows(Database& database, const char* sql) {
 void tag_run(Store& store, int64_t id, const std::string& name) {
   if (name.empty() || name.size() > 200) fail<ConfigError>("store", "wanted a tag of 1 to 200 characters, got ", name.size());
   Transaction transaction(store.database());
-  require_run(store, id);
+  store.read_run(id);  // it exists
   Statement(store.database(), "INSERT OR IGNORE INTO tag (run_id, name) VALUES (?1, ?2)").bind(1, id).bind(2, name).run();
   transaction.commit();
 }
 
 bool untag_run(Store& store, int64_t id, const std::string& name) {
   Transaction transaction(store.database());
-  require_run(store, id);
+  store.read_run(id);  // it exists
   Statement(store.database(), "DELETE FROM tag WHERE run_id = ?1 AND name = ?2").bind(1, id).bind(2, name).run();
   Statement changed(store.database(), "SELECT changes()");
   const bool removed = changed.step() && changed.integer(0) > 0;

@@ -1,6 +1,7 @@
 #include "results/run_export.h"
 
 #include "core/base/error.h"
+#include "results/query_table.h"
 #include "results/schema.h"
 #include "results/table_writer.h"
 
@@ -14,14 +15,7 @@ std::string as_csv(const Store& store) {
   while (names.step()) table.columns.push_back({names.text(0)});
   while (read.step()) {
     std::vector<Cell> cells;
-    for (int column = 0; column < read.columns(); ++column) {
-      switch (read.type(column)) {
-        case Statement::Type::null: cells.emplace_back(); break;
-        case Statement::Type::integer: cells.emplace_back(read.integer(column)); break;
-        case Statement::Type::real: cells.emplace_back(read.real(column)); break;
-        case Statement::Type::text: cells.emplace_back(read.text(column)); break;
-      }
-    }
+    for (int column = 0; column < read.columns(); ++column) cells.push_back(cell_of(read, column));
     table.rows.push_back(std::move(cells));
   }
   return write_table(table, TableFormat::csv);

@@ -76,8 +76,8 @@ constexpr int64_t kReservoirSamples = 4;  // samples whose rows are kept: 4 x 25
 // The residual stream behind each layer's attention, as a pass met it: [layers][batches] of [B,T,D]. Healers start from it.
 using ResidualTrace = std::vector<std::vector<at::Tensor>>;
 
-// One pass of `model` over the samples (two and a backward one for gradients); `trace`, where given, is filled on the way. Throws NumericalError naming the layer on a NaN,
-// Interrupted on Ctrl-C, ConfigError for gradients or rows of a model that is converted already.
+// One pass of `model` over the samples (two and a backward one for gradients); `trace`, where given, is filled on the way. Throws
+// NumericalError naming the layer on a NaN, Interrupted on Ctrl-C, ConfigError for gradients or rows of a model that is converted already.
 CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds, ResidualTrace* trace = nullptr);
 
 // gradients.cpp: the backward pass, layer by layer from stored layer inputs.

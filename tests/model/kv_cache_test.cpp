@@ -1,10 +1,10 @@
 // Caches in other dtypes and as integers: when tokens are quantised, what is read back, what it weighs, what models make of it.
 #include "core/base/error.h"
-#include "core/base/python_random.h"
 #include "core/model/generation.h"
 #include "eval/batch_generation.h"
 #include "eval/cached_model.h"
 #include "methods/convert.h"
+#include "tests/model/drawn_rows.h"
 #include "tests/support/catch.h"
 #include "tests/support/smollm2.h"
 #include "tests/support/tiny_model.h"
@@ -107,15 +107,7 @@ TEST_CASE("transformers' schedule shows attention what its quantised cache shows
   format.rule = ResidualRule::transformers;
   format.quant->scales = at::kFloat;
   const int64_t tokens = golden_schedule["tokens"], width = golden_schedule["width"], prompt = golden_schedule["prompt"];
-  const auto drawn = [&](uint64_t seed) {
-    PythonRandom source(seed);
-    std::vector<double> values;
-    for (int64_t i = 0; i < tokens * width; ++i) values.push_back(4 * (source.random() - 0.5));
-    at::Tensor x = at::tensor(values, at::kDouble).view({1, tokens, width});
-    x.select(2, 0).mul_(8);
-    return x.to(at::kFloat);
-  };
-  const at::Tensor keys = drawn(7), values = drawn(8);
+  const at::Tensor keys = drawn_rows(7, tokens, width), values = drawn_rows(8, tokens, width);
   LayerCache cache(format);
   cache.extend(keys.narrow(1, 0, prompt), values.narrow(1, 0, prompt));
   CHECK(cache.quantised_tokens() == prompt);

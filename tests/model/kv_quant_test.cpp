@@ -1,8 +1,8 @@
 // Integers of a cache: error bounds, packing, and what optimum-quanto and hqq make of the same numbers.
 #include "core/base/error.h"
 #include "core/base/json.h"
-#include "core/base/python_random.h"
 #include "core/model/kv_quant.h"
+#include "tests/model/drawn_rows.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
@@ -11,16 +11,6 @@ using namespace mla;
 using namespace mla::test;
 
 namespace {
-
-// As tests/oracle/kv_cache_goldens.py draws them: [1,T,width], each token's first value eight times as large.
-at::Tensor drawn(uint64_t seed, int64_t tokens, int64_t width) {
-  PythonRandom source(seed);
-  std::vector<double> values;
-  for (int64_t i = 0; i < tokens * width; ++i) values.push_back(4 * (source.random() - 0.5));
-  at::Tensor x = at::tensor(values, at::kDouble).view({1, tokens, width});
-  x.select(2, 0).mul_(8);
-  return x.to(at::kFloat);
-}
 
 at::Tensor numbers(const Json& list) {
   const auto values = list.get<std::vector<double>>();
@@ -46,7 +36,7 @@ TEST_CASE("a value and what comes back differ by half a step at most", "[kv_cach
   const at::ScalarType scales = GENERATE(at::kHalf, at::kFloat);
   const int64_t group = GENERATE(8, 12);  // of a width of 45: neither divides it
   const QuantFormat f = format_of(bits, group, axis, scales);
-  const at::Tensor x = at::cat({drawn(3, 24, 45), 1000 * drawn(4, 24, 45), 1e-3 * drawn(5, 24, 45)}).contiguous();
+  const at::Tensor x = at::cat({drawn_rows(3, 24, 45), 1000 * drawn_rows(4, 24, 45), 1e-3 * drawn_rows(5, 24, 45)}).contiguous();
 
   const QuantBlock block = quantize(x, f);
   const at::Tensor error = (dequantize(block, f, 45, at::kFloat) - x).abs();
@@ -78,7 +68,7 @@ TEST_CASE("codes are packed for real and come back at every width", "[kv_cache][
 }
 
 TEST_CASE("bytes are those of codes, scales and minima", "[kv_cache][bytes]") {
-  const at::Tensor x = drawn(1, 8, 45).expand({2, 8, 45});
+  const at::Tensor x = drawn_rows(1, 8, 45).expand({2, 8, 45});
   // 2 sequences of 8 tokens: ceil(45 / 2) bytes of codes and ceil(45 / 16) groups of two fp16 numbers each.
   CHECK(quantize(x, format_of(4, 16, QuantAxis::token, at::kHalf)).bytes() == 2 * 8 * (23 + 3 * 4));
   CHECK(quantize(x, format_of(2, 16, QuantAxis::token, at::kFloat)).bytes() == 2 * 8 * (12 + 3 * 8));
@@ -86,7 +76,7 @@ TEST_CASE("bytes are those of codes, scales and minima", "[kv_cache][bytes]") {
 }
 
 TEST_CASE("formats and shapes that do not exist are refused", "[kv_cache][errors]") {
-  const at::Tensor x = drawn(1, 6, 8);
+  const at::Tensor x = drawn_rows(1, 6, 8);
   CHECK_THROWS_AS(quantize(x, format_of(3, 8, QuantAxis::token, at::kHalf)), ConfigError);
   CHECK_THROWS_AS(quantize(x, format_of(4, 0, QuantAxis::token, at::kHalf)), ConfigError);
   CHECK_THROWS_AS(quantize(x, format_of(4, 8, QuantAxis::token, at::kBFloat16)), ConfigError);
@@ -101,7 +91,7 @@ TEST_CASE("quanto gives the same numbers", "[kv_cache][oracle]") {
   for (const Json& c : goldens["quanto"]) {
     const int64_t width = c["width"], tokens = c["tokens"];
     const QuantFormat f = format_of(c["bits"], c["group"], c["axis"] == "token" ? QuantAxis::token : QuantAxis::channel, at::kFloat);
-    const at::Tensor x = drawn(c["seed"], tokens, width), back = dequantize(quantize(x, f), f, width, at::kFloat);
+    const at::Tensor x = drawn_rows(c["seed"], tokens, width), back = dequantize(quantize(x, f), f, width, at::kFloat);
     CHECK(max_relative_error(back.flatten(), numbers(c["back"])) < kOtherOrder);
   }
 }
@@ -113,7 +103,7 @@ TEST_CASE("hqq gives the same numbers, token by token", "[kv_cache][oracle]") {
     const int64_t width = c["width"], tokens = c["tokens"];
     QuantFormat f = format_of(c["bits"], c["group"], QuantAxis::token, at::kFloat);
     f.rule = QuantRule::hqq;
-    const at::Tensor x = drawn(c["seed"], tokens, width), back = dequantize(quantize(x, f), f, width, at::kFloat);
+    const at::Tensor x = drawn_rows(c["seed"], tokens, width), back = dequantize(quantize(x, f), f, width, at::kFloat);
     INFO(c["bits"] << " bits");
     CHECK(max_relative_error(back.flatten(), numbers(c["back"])) < 10 * kOtherOrder);  // twenty rounds of it
   }
