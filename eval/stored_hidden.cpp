@@ -3,6 +3,7 @@
 #include <ATen/Version.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "core/base/cache_limit.h"
 #include "core/base/sha256.h"
@@ -17,6 +18,7 @@ constexpr const char* kFolder = "hidden";
 constexpr const char* kName = "hidden";
 constexpr const char* kVersion = "last hidden states 1\n";  // rises when a model's numbers change
 constexpr uintmax_t kFileOverhead = 4096;                   // header, hash file
+constexpr std::chrono::seconds kClockStep{2};               // file systems stamp by coarser clocks: a new file can look that much older
 
 // Sizes and values of int64 numbers.
 std::string spelled(const at::Tensor& numbers) {
@@ -31,7 +33,7 @@ bool stands_alone(const Segment& segment) { return !segment.mask.defined() && se
 }  // namespace
 
 StoredHidden::StoredHidden(LanguageModel& model, std::string model_key, const HiddenCacheOptions& options)
-    : model_(model), model_key_(kVersion + model_key + '\n' + at::get_cpu_capability() + '\n'), options_(options), started_(fs::file_time_type::clock::now()) {}
+    : model_(model), model_key_(kVersion + model_key + '\n' + at::get_cpu_capability() + '\n'), options_(options), started_(fs::file_time_type::clock::now() - kClockStep) {}
 
 template <class Compute>
 at::Tensor StoredHidden::answer(const std::string& call, int64_t tokens, const Compute& compute) {
