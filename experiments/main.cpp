@@ -91,6 +91,7 @@ void add_commands(CLI::App& app) {
   add_sweep_command(app);
   add_samples_command(app);
   add_tasks_command(app);
+  add_doctor_command(app);
 }
 
 int run_program(int argc, char** argv) {
