@@ -38,6 +38,7 @@ class Calibrator {
   Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   ConversionSource callback();  // decompositions are cached where statistics are
+  std::string cache_key() const;  // of model and samples; empty with --no-stats-cache
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
   // For a search: statistics of samples that the held-out windows are no part of.

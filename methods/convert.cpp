@@ -128,13 +128,18 @@ void set_latent(AttentionWeights& weights, const LinearLayer& linear, const Spec
   else set_latent(std::get<LowRankKvWeights>(weights), linear, spectrum, ranks, dtype);
 }
 
+std::string form_text(const Recipe& recipe) {
+  return names_of(recipe.needs()) + (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "");
+}
+
 // What determines a layer's decomposition beside the code.
 std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
-  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
-         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "") + " layer " + std::to_string(layer);
+  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + form_text(recipe) + " layer " + std::to_string(layer);
 }
 
 }  // namespace
+
+std::string partial_rope_key(const Recipe& recipe) { return "partial RoPE 1\n" + recipe.splitter->state().dump() + form_text(recipe); }
 
 int64_t Spectrum::full_rank() const {
   int64_t rank = 0;
