@@ -1,5 +1,6 @@
 #include "results/query.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/base/error.h"
@@ -9,7 +10,8 @@
 namespace mla {
 namespace {
 
-constexpr std::array kQueries{&kld_query, &longbench_query, &longbench_e_query, &needle_query, &ppl_vs_cache_query, &runs_query, &zoo_query};
+constexpr std::array kQueries{&choices_query, &kld_query, &longbench_query, &longbench_e_query, &memory_query, &methods_query,
+                              &needle_query, &ppl_vs_cache_query, &ranks_query, &runs_query, &zoo_query};
 const std::vector<std::string> kParams{"corpus", "model", "protocol"};
 
 const NamedQuery& find_query(std::string_view name) {
@@ -35,22 +37,33 @@ std::vector<std::string> query_names() {
   return names;
 }
 
-Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
-  const NamedQuery& query = find_query(name);
+void check_query_params(const QueryParams& params) {
   for (const auto& [param, value] : params)
     if (std::find(kParams.begin(), kParams.end(), param) == kParams.end())
       fail<ConfigError>("table", "unknown parameter '", param, "'", known_names_hint(param, kParams));
-  Statement row(store.database(), query.sql);
-  for (std::size_t i = 0; i < kParams.size(); ++i) {  // ?1 corpus, ?2 model, ?3 protocol; NULL narrows nothing
+}
+
+void bind_query_params(Statement& row, const QueryParams& params) {
+  check_query_params(params);
+  for (std::size_t i = 0; i < kParams.size(); ++i) {
     const auto given = params.find(kParams[i]);
     if (given != params.end()) row.bind(static_cast<int>(i) + 1, std::string_view(given->second));
   }
+}
+
+Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
+  const NamedQuery& query = find_query(name);
+  Statement row(store.database(), query.sql);
+  bind_query_params(row, params);
   Table table{query.name, {query.columns.begin(), query.columns.end()}, {}};
   while (row.step()) {
     std::vector<Cell> cells;
     for (int column = 0; column < row.columns(); ++column) cells.push_back(cell_of(row, column));
     table.rows.push_back(std::move(cells));
   }
+  if (query.shape != nullptr) table = query.shape(table);
+  for (std::size_t c = 0; c < table.columns.size(); ++c)
+    if (std::find(query.separate.begin(), query.separate.end(), table.columns[c].name) != query.separate.end()) table.separate.push_back(c);
   return table;
 }
 
