@@ -4,7 +4,7 @@
 namespace mla {
 namespace {
 
-Table shape(const Table& rows) { return pivot(rows, {.keys = 5, .digits = 4}); }
+Table shape(const Store&, const Table& rows) { return pivot(rows, {.keys = 5, .digits = 4}); }
 
 }  // namespace
 

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kKeys = 4;
 
 // The fifth cell is a JSON array: a column per layer.
-Table shape(const Table& rows) {
+Table shape(const Store&, const Table& rows) {
   Table table{rows.name, {rows.columns.begin(), rows.columns.begin() + kKeys}, {}};
   std::size_t layers = 0;
   for (const auto& row : rows.rows) {

@@ -21,7 +21,7 @@ Cell values_of_all_layers(const Cell& by_layer) {
 }
 
 // A row per cache that differs, with its bytes: measured ones, and those of whole numbers in the run's dtype.
-Table shape(const Table& rows) {
+Table shape(const Store&, const Table& rows) {
   Table table{rows.name, {{"Model"}, {"Method"}, {"dtype"}, {"KV values"}, {"Saved %", 1}, {"Bytes per token", 1}, {"MiB at 4096", 2}, {"MiB at 32768", 2}, {"MiB at 131072", 2}}, {}};
   for (const auto& row : rows.rows) {
     Cell bytes = row.at(kBytes);

@@ -4,7 +4,7 @@
 namespace mla {
 namespace {
 
-Table shape(const Table& rows) { return pivot(rows, {.keys = 5, .digits = 3, .descending = true, .after = " values"}); }
+Table shape(const Store&, const Table& rows) { return pivot(rows, {.keys = 5, .digits = 3, .descending = true, .after = " values"}); }
 
 }  // namespace
 

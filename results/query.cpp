@@ -61,7 +61,7 @@ Table run_query(const Store& store, std::string_view name, const QueryParams& pa
     for (int column = 0; column < row.columns(); ++column) cells.push_back(cell_of(row, column));
     table.rows.push_back(std::move(cells));
   }
-  if (query.shape != nullptr) table = query.shape(table);
+  if (query.shape != nullptr) table = query.shape(store, table);
   for (std::size_t c = 0; c < table.columns.size(); ++c)
     if (std::find(query.separate.begin(), query.separate.end(), table.columns[c].name) != query.separate.end()) table.separate.push_back(c);
   return table;

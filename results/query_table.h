@@ -3,7 +3,7 @@
 #include <string_view>
 #include <vector>
 
-#include "results/database.h"
+#include "results/store.h"
 #include "results/table.h"
 
 namespace mla {
@@ -16,7 +16,7 @@ struct NamedQuery {
   std::string_view sql;
   std::vector<Column> columns;  // of the first result columns; what follows is hidden (standard errors)
   std::vector<std::string> separate = {};          // columns whose values set rows apart
-  Table (*shape)(const Table& rows) = nullptr;     // makes the rows another table
+  Table (*shape)(const Store& store, const Table& rows) = nullptr;  // makes the rows another table
 };
 
 // Numbers of one row that a query gives one below the other, side by side: the table's first `keys` columns name the row, the next one the new column,
