@@ -29,7 +29,7 @@ constexpr std::size_t kHead = 4, kCount = std::size(kStatistics), kShown = kHead
 enum Hidden : std::size_t { kCorpus = kHead, kProtocol, kRun, kStage };  // of the query's rows
 
 // One read of a run's metrics fills all its columns: a look-up for each would be twice as slow on a store of a million.
-void fill(Statement& read, const std::vector<Cell>& head, std::vector<Cell>& row) {
+void fill(Statement& read, const std::vector<Cell>& head, const Table& table, std::vector<Cell>& row) {
   static const std::map<std::string, std::size_t, std::less<>> places = [] {
     std::map<std::string, std::size_t, std::less<>> all;
     for (std::size_t i = 0; i < kCount; ++i) all[kStatistics[i].metric] = i;
@@ -41,24 +41,25 @@ void fill(Statement& read, const std::vector<Cell>& head, std::vector<Cell>& row
     if (place == places.end()) continue;
     const Statistic& statistic = kStatistics[place->second];
     row[kHead + place->second] = statistic.factor * read.real(1);
-    if (statistic.has_error && !read.is_null(2)) row[kShown + place->second] = statistic.factor * read.real(2);
+    const int error = table.columns[kHead + place->second].error_cell;
+    if (error >= 0 && !read.is_null(2)) row[static_cast<std::size_t>(error)] = statistic.factor * read.real(2);
   }
   read.reset();
 }
 
 Table shape(const Store& store, const Table& rows) {
   Table table{rows.name, {rows.columns.begin(), rows.columns.begin() + kHead}, {}};
-  for (std::size_t i = 0; i < kCount; ++i)
-    table.columns.push_back({kStatistics[i].title, kStatistics[i].digits, kStatistics[i].has_error ? static_cast<int>(kShown + i) : -1});
+  std::size_t cells = kShown;
+  for (const Statistic& statistic : kStatistics) table.columns.push_back({statistic.title, statistic.digits, statistic.has_error ? static_cast<int>(cells++) : -1});
   table.columns.push_back({"Corpus"});
   table.columns.push_back({"Protocol"});
   Statement read(store.database(), "SELECT name, value, std_error FROM metric WHERE run_id = ?1 AND stage = ?2 AND protocol = ?3");
   for (const std::vector<Cell>& head : rows.rows) {
     std::vector<Cell>& row = table.rows.emplace_back(head.begin(), head.begin() + kHead);
-    row.resize(kShown + kCount);
+    row.resize(cells);
     row[kHead + kCount] = head[kCorpus];
     row[kHead + kCount + 1] = head[kProtocol];
-    fill(read, head, row);
+    fill(read, head, table, row);
   }
   return table;
 }

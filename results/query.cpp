@@ -6,6 +6,7 @@
 #include "core/base/error.h"
 #include "core/base/names.h"
 #include "results/query_table.h"
+#include "results/snapshot.h"
 
 namespace mla {
 namespace {
@@ -53,6 +54,7 @@ void bind_query_params(Statement& row, const QueryParams& params) {
 
 Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
   const NamedQuery& query = find_query(name);
+  const Snapshot snapshot(store.database());
   Statement row(store.database(), query.sql);
   bind_query_params(row, params);
   Table table{query.name, {query.columns.begin(), query.columns.end()}, {}};
