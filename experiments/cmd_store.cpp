@@ -17,7 +17,7 @@ namespace mla {
 namespace {
 
 struct ViewFlags {
-  std::string store = "runs.db", name, corpus, protocol, model, format, out;
+  std::string store = "runs.db", name, corpus, protocol, model, method, format, out;
   bool with_published = false;
 };
 
@@ -26,6 +26,7 @@ QueryParams params_of(const ViewFlags& flags) {
   if (!flags.corpus.empty()) params["corpus"] = flags.corpus;
   if (!flags.protocol.empty()) params["protocol"] = flags.protocol;
   if (!flags.model.empty()) params["model"] = flags.model;
+  if (!flags.method.empty()) params["method"] = flags.method;
   return params;
 }
 
@@ -34,6 +35,7 @@ void add_view_flags(CLI::App& command, ViewFlags& flags) {
   command.add_option("--corpus", flags.corpus, "Only rows of this corpus");
   command.add_option("--protocol", flags.protocol, "Only rows of this protocol");
   command.add_option("--model", flags.model, "Only rows of this model");
+  command.add_option("--method", flags.method, "Only rows of this method: a label, or the words that it begins with");
 }
 
 // "published" is part of the program: it needs no store.
@@ -90,13 +92,14 @@ void add_plot_command(CLI::App& app) {
   auto flags = std::make_shared<ViewFlags>();
   flags->name = "ppl_vs_cache";
   flags->out = "plots-output";
-  CLI::App* command = app.add_subcommand("plot", "Draw a figure from the run database: data file, gnuplot script, PNG, SVG");
+  CLI::App* command = app.add_subcommand("plot", "Draw a figure from the run database: data file, gnuplot script, PNG, SVG, PDF");
   command->add_option("name", flags->name, "Which: " + join(figure_names()) + " [ppl_vs_cache]");
   add_view_flags(*command, *flags);
   command->add_option("--out", flags->out, "Folder to write to [plots-output]");
   add_examples(*command,
                "  mlaforge plot --store runs.db --out figures\n"
                "  mlaforge plot ppl_vs_cache --store runs.db --corpus wikitext2-tok --protocol hf-chunk/512/first16 --out figures\n"
+               "  mlaforge plot spectrum --store runs.db --method 'transmla ff4 r64' --out figures\n"
                "  mlaforge plot needle --store runs.db --corpus niah --out figures\n");
   command->callback([flags] { draw(*flags); });
 }

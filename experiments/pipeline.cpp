@@ -7,6 +7,7 @@
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
+#include "experiments/layer_samples.h"
 #include "experiments/recording.h"
 #include "experiments/searcher.h"
 
@@ -151,6 +152,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
     if (conversion.healing.tokens > 0) add_stage_time(record.times, {"heal", conversion.healing.seconds, conversion.healing.cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
+    sink.add(layer_samples(conversion));
     if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);
     const std::vector<StageScore> scores = score(model, conversion, windows, request.corpus.hidden, sink);
     for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});

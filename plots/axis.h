@@ -13,7 +13,7 @@ struct Axis {
   double value_at(double share) const;
 };
 
-Axis x_axis(const std::vector<double>& values);
+Axis x_axis(const std::vector<double>& values, bool logarithmic = false);  // logarithmic: positive values only
 // Logarithmic where the values span more than a factor of ten and all are positive.
 Axis y_axis(const std::vector<double>& values);
 

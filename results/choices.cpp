@@ -17,7 +17,7 @@ const NamedQuery choices_query{
       coalesce((SELECT sha256 FROM input WHERE run_id = r.id AND role = 'reference' AND m.stage = 'original'),
         (SELECT sha256 FROM input WHERE run_id = r.id AND role = 'checkpoint')) AS weights,
       m.protocol, r.corpus AS task, m.name, m.value, m.std_error
-    FROM run r JOIN metric m ON m.run_id = r.id AND m.stage IN ('original', 'mla') AND m.name IN ('acc', 'acc_norm', 'acc_bytes')
+    FROM run r JOIN metric m ON m.run_id = r.id AND m.stage IN ('original', 'mla') AND m.name IN ('acc', 'acc_norm', 'acc_bytes', 'acc_norm_nospace')
     WHERE r.status = 'done' AND r.ad_hoc_limit = 0
       AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR m.protocol = ?3)))
 WHERE age = 1 ORDER BY protocol, model, kv DESC, label, dtype, weights, task, name)",

@@ -10,7 +10,7 @@
 
 namespace mla {
 
-// Parameters by name; "corpus", "protocol" and "model" narrow any query. A name that is not known throws ConfigError.
+// Parameters by name; "corpus", "protocol" and "model" narrow any query, "method" to a label or its first words. A name that is not known throws ConfigError.
 using QueryParams = std::map<std::string, std::string>;
 
 // Throws ConfigError with the known names when there is no query `name`.

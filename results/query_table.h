@@ -31,14 +31,17 @@ Table pivot(const Table& rows, const Pivot& how);
 
 extern const NamedQuery choices_query;
 extern const NamedQuery kld_query;
+extern const NamedQuery layers_query;
 extern const NamedQuery longbench_e_query;
 extern const NamedQuery longbench_query;
 extern const NamedQuery memory_query;
 extern const NamedQuery methods_query;
 extern const NamedQuery needle_query;
-extern const NamedQuery ppl_vs_cache_query;  // what the figure of that name draws
+extern const NamedQuery ppl_vs_cache_query;  // what the figures of perplexity and divergence draw
 extern const NamedQuery ranks_query;
 extern const NamedQuery runs_query;
+extern const NamedQuery search_query;
+extern const NamedQuery spectrum_query;
 extern const NamedQuery zoo_query;
 
 }  // namespace mla

@@ -28,15 +28,18 @@ ORDER BY r.corpus, s.protocol, r.model, r.kv_values DESC, r.label, r.dtype, r.id
 
 const NamedQuery ppl_vs_cache_query{
     "ppl_vs_cache",
-    R"(SELECT r.method, r.label, r.kv_values, m.value, r.model, r.corpus, m.protocol, r.dtype,
-  (SELECT value FROM metric o WHERE o.run_id = r.id AND o.stage = 'original' AND o.name = 'perplexity' AND o.protocol = m.protocol),
-  r.kv_values_original, m.std_error
+    R"(SELECT r.method, r.label, r.kv_values, m.value, r.model, r.corpus, m.protocol, r.dtype, o.value, r.kv_values_original, k.value, q.std_error * o.value,
+  m.std_error, k.std_error
 FROM run r JOIN metric m ON m.run_id = r.id AND m.stage = 'mla' AND m.name = 'perplexity'
+  LEFT JOIN metric o ON o.run_id = r.id AND o.stage = 'original' AND o.name = 'perplexity' AND o.protocol = m.protocol
+  LEFT JOIN metric k ON k.run_id = r.id AND k.stage = 'mla' AND k.name = 'kld_mean' AND k.protocol = m.protocol
+  LEFT JOIN metric q ON q.run_id = r.id AND q.stage = 'mla' AND q.name = 'ppl_ratio' AND q.protocol = m.protocol
 WHERE r.status = 'done' AND r.ad_hoc_limit = 0 AND r.kv_values IS NOT NULL
   AND r.id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done')
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR m.protocol = ?3)
 ORDER BY r.model, r.corpus, m.protocol, r.dtype, r.method, r.kv_values, m.value, r.label)",
-    {{"Method"}, {"Label"}, {"KV values"}, {"MLA ppl", 4, 10}, {"Model"}, {"Corpus"}, {"Protocol"}, {"dtype"}, {"Original ppl", 4}, {"Original KV values"}},
+    {{"Method"}, {"Label"}, {"KV values"}, {"MLA ppl", 4, 12}, {"Model"}, {"Corpus"}, {"Protocol"}, {"dtype"}, {"Original ppl", 4}, {"Original KV values"}, {"KL nats", 5, 13},
+     {"Paired error", 4}},
     {"Corpus", "Protocol"}};
 
 const NamedQuery runs_query{
