@@ -38,9 +38,9 @@ Axis x_axis(const std::vector<double>& values, bool logarithmic) {
   return padded(*low, *high, 0.08, 0.12);  // labels stand to the right of their points
 }
 
-Axis y_axis(const std::vector<double>& values) {
+Axis y_axis(const std::vector<double>& values, bool may_be_logarithmic) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  if (*low <= 0 || *high <= kLogarithmicAbove * *low) return padded(*low, *high, 0.08, 0.1);
+  if (!may_be_logarithmic || *low <= 0 || *high <= kLogarithmicAbove * *low) return padded(*low, *high, 0.08, 0.1);
   return padded_exponents(*low, *high, 0.08, 0.1);
 }
 

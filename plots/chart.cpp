@@ -13,9 +13,8 @@ namespace mla {
 namespace {
 
 // The plot area is fixed, so that labels can be placed before gnuplot runs; the legend stands to its right.
-constexpr DrawingSize kSize{1200, 780, 13};
-constexpr double kLeft = 0.085, kRight = 0.79, kBottom = 0.165, kTop = 0.93;
-constexpr LabelArea kArea{kSize.width * (kRight - kLeft), kSize.height * (kTop - kBottom)};
+constexpr LabelArea kArea{850, 600};
+constexpr double kLeft = 105, kBottom = 128, kHeight = 780, kLegend = 240, kLegendSample = 85, kLegendCharacter = 10;  // pixels
 
 template <class... Values>
 std::string format(const char* pattern, Values... values) {
@@ -54,13 +53,23 @@ std::string point_lines(const std::vector<ChartPoint>& points) {
   return lines;
 }
 
+// As wide as the legend's longest name needs.
+DrawingSize size_of(const Chart& chart) {
+  std::size_t longest = 0;
+  for (const ChartSeries& series : chart.series) longest = std::max(longest, series.name.size());
+  for (const ChartLevel& level : chart.levels) longest = std::max(longest, level.name.size());
+  const double legend = std::max(kLegend, kLegendSample + kLegendCharacter * static_cast<double>(std::min<std::size_t>(longest, 100)));
+  return {static_cast<int>(kLeft + kArea.width + legend), static_cast<int>(kHeight), 13};
+}
+
 class Drawing {
  public:
-  explicit Drawing(const Chart& chart) : chart_(chart), x_(x_axis(values(&ChartPoint::x), chart.x_logarithmic)), y_(y_axis(values(&ChartPoint::y))) {}
+  explicit Drawing(const Chart& chart) : chart_(chart), size_(size_of(chart)), x_(x_axis(values(&ChartPoint::x), chart.x_logarithmic)), y_(y_axis(values(&ChartPoint::y), !chart.y_linear)) {}
 
   std::string axes() const;
   std::string curves(const std::string& data_name);
   const DataFile& data() const { return data_; }
+  DrawingSize size() const { return size_; }
 
  private:
   std::vector<double> values(double ChartPoint::* member) const;
@@ -69,6 +78,7 @@ class Drawing {
   std::string point_tics() const;                // every x that has a point
 
   const Chart& chart_;
+  DrawingSize size_;
   Axis x_, y_;
   DataFile data_;
 };
@@ -119,13 +129,14 @@ std::string Drawing::axes() const {
   std::string text = "set encoding utf8\nset title " + gnuplot_quoted(chart_.title) + " noenhanced font ',15'\n";
   text += "set xlabel " + gnuplot_quoted(chart_.x_title) + " noenhanced\n";
   text += "set ylabel " + gnuplot_quoted(chart_.y_title + (y_.logarithmic ? " (log scale)" : "")) + " noenhanced\n";
-  text += format("set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", kLeft, kRight, kBottom, kTop);
-  text += format("set key at screen %g, screen %g left top Left reverse noenhanced samplen 3 spacing 1.3\n", kRight + 0.01, kTop);
+  const double right = (kLeft + kArea.width) / size_.width, top = (kBottom + kArea.height) / size_.height;
+  text += format("set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", kLeft / size_.width, right, kBottom / size_.height, top);
+  text += format("set key at screen %g, screen %g left top Left reverse noenhanced samplen 3 spacing 1.3\n", right + 0.01, top);
   text += "set grid lc rgb '#e4e4e4' lt 1\nset border 3 lc rgb '#444444'\nset tics nomirror\n";
   text += format("set xrange [%.10g:%.10g]\nset yrange [%.10g:%.10g]\n", x_.low, x_.high, y_.low, y_.high);
   if (y_.logarithmic) text += "set logscale y\nset format y '%.6g'\nset ytics (" + log_tics(y_) + ")\n";
   if (x_.logarithmic) text += "set logscale x\nset xtics (" + point_tics() + ")\n";
-  return text + caption_labels(chart_.caption, kSize);
+  return text + caption_labels(chart_.caption, size_);
 }
 
 std::string Drawing::curves(const std::string& data_name) {
@@ -142,7 +153,8 @@ std::string Drawing::curves(const std::string& data_name) {
     const int points = data_.add("x y std_error label, series " + number, point_lines(series.points));
     if (std::any_of(series.points.begin(), series.points.end(), [](const ChartPoint& p) { return p.y_error > 0; }))
       part(points, "1:2:3 with yerrorbars pt -1 lw 1 lc " + color + " notitle");
-    part(points, format("1:2 with points pt %d ps 1.4 lw 2 lc ", series.style.mark) + color + " title " + gnuplot_quoted(series.name));
+    part(points, format("1:2 with points pt %d ps 1.4 lw 2 lc ", series.style.mark) + color + " notitle");
+    parts.push_back(format("NaN with linespoints dt %d pt %d ps 1.4 lw 2 lc ", series.style.dash, series.style.mark) + color + " title " + gnuplot_quoted(series.name));  // legend
     if (labels[i].empty()) continue;
     part(data_.add("places of labels, series " + number, labels[i]), "1:2:3 with labels left font ',10' noenhanced textcolor " + color + " notitle");
   }
@@ -168,7 +180,7 @@ std::vector<ChartPoint> front_of(const std::vector<ChartSeries>& series) {
 FigureText write_chart(const Chart& chart, const std::string& name) {
   Drawing drawing(chart);
   const std::string curves = drawing.curves(name + ".dat");
-  return {drawing.data().text, on_every_terminal(name, drawing.axes(), curves, kSize)};
+  return {drawing.data().text, on_every_terminal(name, drawing.axes(), curves, drawing.size())};
 }
 
 }  // namespace mla

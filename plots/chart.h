@@ -33,13 +33,14 @@ struct Chart {
   std::vector<ChartPoint> front;    // a dashed staircase from its first point to its last: what no smaller x beats
   std::vector<std::string> caption; // what is shown of what, by which program
   bool x_logarithmic = false;       // marked at the values of the points
+  bool y_linear = false;            // whatever its values span
 };
 
 // The points of all series that no point of smaller or equal x undercuts, by x.
 std::vector<ChartPoint> front_of(const std::vector<ChartSeries>& series);
 
 // Texts come from a database: none of them can be more than text in the script. y is logarithmic when its largest value
-// is above ten times its smallest.
+// is above ten times its smallest, unless it is to be linear.
 FigureText write_chart(const Chart& chart, const std::string& name);
 
 }  // namespace mla

@@ -1,5 +1,7 @@
 // What conversions kept of each layer: cached values, energy, and the spectra that were cut.
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 
 #include "plots/chart.h"
@@ -63,6 +65,7 @@ FigureText make_ranks(const Store& store, const Table& table, const std::string&
     }
   }
   Chart chart{.title = model + ", cache of each layer", .x_title = "Layer", .y_title = "Cached values per token"};
+  chart.y_linear = true;
   chart.caption = {"Latent and rope key together", list.note(), commits_of(store, model)};
   chart.series = list.take();
   return write_chart(chart, name);
@@ -79,6 +82,7 @@ FigureText make_energy(const Store& store, const Table& table, const std::string
     if (ChartSeries* series = list.find(series_name(rows, row, name_dtype))) series->points.push_back({.x = rows.number(row, "Layer"), .y = *energy});
   }
   Chart chart{.title = model + ", energy kept in each layer", .x_title = "Layer", .y_title = "Kept energy, % of the layer's"};
+  chart.y_linear = true;
   chart.caption = {"In each factorizer's own measure: compare layers of one method, not methods", list.note(), commits_of(store, model)};
   chart.series = list.take();
   if (chart.series.empty()) FigureRows({}, name, "no finished conversion decomposed anything");
