@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/base/process.h"
+#include "experiments/layer_samples.h"
 #include "experiments/recording.h"
 
 namespace mla {
@@ -82,6 +83,7 @@ std::vector<StageScore> score_stages(const Prepared& prepared, const Conversion&
   if (conversion.partial_rope)
     stages.push_back({"partial_rope", &stored_partial.emplace(partial.emplace(*conversion.partial_rope), key + '\n' + partial_rope_key(prepared.resolved.recipe), of_partial)});
   stages.push_back({"mla", &converted});
+  sink.add(layer_samples(conversion));
   std::vector<StageScore> scores = score_windows(stages, windows, {.sink = &sink});
   report_stored_hidden(stored, hidden);
   for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});

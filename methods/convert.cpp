@@ -247,6 +247,15 @@ Decoder with_latents(const Decoder& original, const Recipe& recipe, std::vector<
   return model;
 }
 
+std::vector<std::vector<at::Tensor>> energies_of(const std::vector<Spectrum>& spectra) {
+  std::vector<std::vector<at::Tensor>> energies;
+  for (const Spectrum& spectrum : spectra) {
+    energies.emplace_back();
+    for (const SpectrumPart& part : spectrum.parts) energies.back().push_back(part.compressed ? part.energies : at::Tensor());
+  }
+  return energies;
+}
+
 void to_device_of(const Decoder& original, Decoder& model) {
   if (original.device().is_cpu()) return;
   for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
@@ -308,6 +317,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
+  result.energies = energies_of(spectra);
   result.converted = with_latents(original, recipe, std::move(pending), std::move(spectra), result.ranks);
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);

@@ -27,6 +27,8 @@ struct Conversion {
   Decoder converted;
   std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
   Healing healing;  // zeros where the recipe heals nothing
+  // [layer][part] of each direction [R], descending, in the factorizer's own unit; undefined for parts that are kept whole.
+  std::vector<std::vector<at::Tensor>> energies;
 };
 
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the

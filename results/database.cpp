@@ -137,8 +137,10 @@ bool Statement::step() {
 void Statement::run() {
   while (step()) {
   }
-  sqlite3_reset(handle_);
+  reset();
 }
+
+void Statement::reset() { sqlite3_reset(handle_); }
 
 Statement::Type Statement::type(int column) const {
   switch (sqlite3_column_type(handle_, column)) {

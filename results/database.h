@@ -62,6 +62,7 @@ class Statement {
 
   bool step();  // true while there is a row
   void run();   // steps to the end and resets, so that the statement can be bound again
+  void reset();
   enum class Type { null, integer, real, text };
   Type type(int column) const;
   int columns() const;
