@@ -10,6 +10,10 @@ namespace mla {
 enum class Pretokenizer {
   gpt2,    // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
   smollm,  // every \p{N} alone, then gpt2 on what lies between
+  llama3,  // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+  qwen2,   // the same with \p{N} in place of \p{N}{1,3}
+  whole,   // the text is one piece
+  words,   // a piece begins at each U+2581 (Metaspace with split)
 };
 
 // `text` must be valid UTF-8. Pieces are views of it, in order, without gaps.
