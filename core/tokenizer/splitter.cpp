@@ -164,6 +164,19 @@ std::vector<std::string_view> split_pieces(std::string_view text, Pretokenizer k
   return pieces;
 }
 
+std::string_view strip_space(std::string_view text) {
+  std::size_t first = text.size(), last = 0;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  for (std::size_t i = 0, start = 0; i < text.size(); start = i) {
+    UChar32 c = 0;
+    U8_NEXT(bytes, i, text.size(), c);
+    if (u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F)) continue;
+    first = std::min(first, start);
+    last = i;
+  }
+  return first >= last ? std::string_view() : text.substr(first, last - first);
+}
+
 std::string sanitize_utf8(std::string_view bytes) {
   std::string clean;
   clean.reserve(bytes.size());

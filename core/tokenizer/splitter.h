@@ -19,6 +19,9 @@ enum class Pretokenizer {
 // `text` must be valid UTF-8. Pieces are views of it, in order, without gaps.
 std::vector<std::string_view> split_pieces(std::string_view text, Pretokenizer kind);
 
+// Without white space at both ends, as Python's str.strip does it: Unicode's, and the separators U+001C to U+001F.
+std::string_view strip_space(std::string_view text);
+
 // Valid UTF-8: each maximal ill-formed part becomes U+FFFD, as Python's errors="replace" does.
 std::string sanitize_utf8(std::string_view bytes);
 

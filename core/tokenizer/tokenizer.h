@@ -44,6 +44,7 @@ class Tokenizer {
   const std::vector<int32_t>& stop_ids() const { return data_.stop_ids; }
   bool is_special(int32_t id) const { return data_.special[index(id)]; }  // throws as piece() does
   bool adds_bos() const { return !data_.before.empty() && data_.before.front() == data_.bos_id; }
+  const TokenizerData& data() const { return data_; }
   std::string sha256() const;       // of to_tokenizer_json()
   Json to_tokenizer_json() const { return tokenizer_to_json(data_); }
 
