@@ -7,6 +7,7 @@
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
+#include "experiments/model_export.h"
 #include "experiments/recording.h"
 #include "experiments/searcher.h"
 
@@ -100,11 +101,13 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
   return described;
 }
 
-void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
-                      const Conversion& conversion, const std::string& out) {
-  status("Writing", out);
-  save_decoder(conversion.converted, original.tokenizer->to_tokenizer_json().dump(),
-               describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search), out);
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const ExportFlags& flags, const std::string& out) {
+  const CalibrationSamples* samples = calibrator.samples();
+  std::optional<CalibrationSamples> built_in;
+  if (samples == nullptr) samples = &built_in.emplace(built_in_samples(*original.tokenizer, original.decoder.config.max_position));
+  const Json record = describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search);
+  return export_model({original, conversion.converted, record, *samples}, flags, out);
 }
 
 RunOutcome run_pipeline(const RunRequest& request) {
@@ -151,7 +154,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
     if (conversion.healing.tokens > 0) add_stage_time(record.times, {"heal", conversion.healing.seconds, conversion.healing.cpu_seconds});
     record.kv_values = rounded(conversion.converted.cache_values_per_token_per_layer());
     record.kv_values_by_layer = conversion.converted.cache_values_by_layer();
-    if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, request.out);
+    if (!request.out.empty()) write_conversion(model, request.method.method, resolved, calibrator, conversion, {.check = false}, request.out);
     const std::vector<StageScore> scores = score(model, conversion, windows, request.corpus.hidden, sink);
     for (const StageScore& stage : scores) add_stage_time(record.times, {"score_" + stage.stage, stage.seconds, stage.cpu_seconds});
     check_sanity(record, scores, model.decoder.config.vocab_size);

@@ -7,6 +7,7 @@
 #include "core/base/json.h"
 #include "core/base/sha256.h"
 #include "core/tokenizer/tokenizer.h"
+#include "tests/checkpoint/sample_files.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
 #include "tests/tokenizer/splitmix64.h"
@@ -124,6 +125,30 @@ TEST_CASE("decoding what was encoded gives the text back where a family changes 
       CHECK(tokenizer.decode(tokenizer.encode(text)) == text);
     }
   }
+}
+
+TEST_CASE("a GGUF vocabulary with scores gives the ids of the tokenizer.json that its merges make", "[tokenizer]") {
+  const Json& vocab = goldens()["characters"]["vocab"];
+  std::vector<std::string> tokens(vocab.size());
+  for (const auto& item : vocab.items()) tokens[item.value().get<std::size_t>()] = item.key();
+  std::string texts, scores, types;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const bool byte = tokens[i].starts_with("<0x");
+    texts += gguf_text(tokens[i]);
+    scores += raw(goldens()["scores"][i].get<float>());
+    types += raw<int32_t>(i == 0 ? 2 : i < 3 ? 3 : byte ? 6 : 1);
+  }
+  namespace value = mla::test::gguf;
+  const GgufSample sample{.keys = {gguf_key("tokenizer.ggml.model", value::text, gguf_text("llama")), gguf_array("tokenizer.ggml.tokens", value::text, tokens.size(), texts),
+                                   gguf_array("tokenizer.ggml.scores", value::f32, tokens.size(), scores), gguf_array("tokenizer.ggml.token_type", value::i32, tokens.size(), types),
+                                   gguf_key("tokenizer.ggml.bos_token_id", value::u32, raw<uint32_t>(1)), gguf_key("tokenizer.ggml.eos_token_id", value::u32, raw<uint32_t>(2))}};
+  const TemporaryFolder folder;
+  write_bytes(folder / "m.gguf", sample.bytes());
+  const auto tokenizer = Tokenizer::load(folder / "m.gguf");
+
+  const Json& blocks = goldens()["families"]["llama-2"]["blocks_of_500"];
+  for (std::size_t block = 0; block < blocks.size(); ++block) CHECK(digest_of(*tokenizer, 500 * block, 500 * block + 500) == blocks[block].get<std::string>());
+  CHECK(tokenizer->eos_id() == 2);
 }
 
 TEST_CASE("a blank at the front is the vocabulary's own for each piece of text of Llama-2, and for the first alone of Mistral", "[tokenizer]") {
