@@ -46,7 +46,7 @@ double ConvertedModel::original_cache_values() const { return original().cache_v
 
 void ConvertedModel::save(const std::filesystem::path& folder) const {
   require_new_directory(folder);
-  write_conversion(parts_->prepared.model, parts_->prepared.method, parts_->prepared.resolved, *parts_->prepared.calibrator, parts_->conversion, folder);
+  write_conversion(parts_->prepared.model, parts_->prepared.method, parts_->prepared.resolved, *parts_->prepared.calibrator, parts_->conversion, {}, folder);
 }
 
 ConvertedModel convert(const std::string& model, const std::string& method, const ConversionOptions& options) {

@@ -7,6 +7,7 @@
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
+#include "experiments/model_export.h"
 #include "experiments/recording.h"
 #include "experiments/run_steps.h"
 
@@ -67,11 +68,13 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
   return described;
 }
 
-void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
-                      const Conversion& conversion, const std::string& out) {
-  status("Writing", out);
-  save_decoder(conversion.converted, original.tokenizer->to_tokenizer_json().dump(),
-               describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search), out);
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const ExportFlags& flags, const std::string& out) {
+  const CalibrationSamples* samples = calibrator.samples();
+  std::optional<CalibrationSamples> built_in;
+  if (samples == nullptr) samples = &built_in.emplace(built_in_samples(*original.tokenizer, original.decoder.config.max_position));
+  const Json record = describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search);
+  return export_model({original, conversion.converted, record, *samples}, flags, out);
 }
 
 RunOutcome run_pipeline(const RunRequest& request) {
@@ -100,7 +103,7 @@ RunOutcome run_pipeline(const RunRequest& request) {
   const auto measure = [&](RunRecord& record, SampleSink& sink) {
     record.times = times;
     const Conversion conversion = convert_prepared(prepared, record);
-    if (!request.out.empty()) write_conversion(prepared.model, request.method.method, prepared.resolved, *prepared.calibrator, conversion, request.out);
+    if (!request.out.empty()) write_conversion(prepared.model, request.method.method, prepared.resolved, *prepared.calibrator, conversion, {.check = false}, request.out);
     return score_stages(prepared, conversion, windows, request.corpus.hidden, record, sink);
   };
   outcome.run_id = record_run(store, outcome.record, measure, outcome.scores);

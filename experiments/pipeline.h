@@ -87,10 +87,11 @@ void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& 
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
                          const Calibrator& calibrator, const Conversion& conversion, const Json& search);
 
-// Writes the converted model with its description. Throws as save_decoder does.
+// Writes the converted model with its description for the target that `flags` name; returns and throws as export_model does.
 struct Resolved;
-void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
-                      const Conversion& conversion, const std::string& out);
+struct ExportFlags;
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const ExportFlags& flags, const std::string& out);
 
 struct RunOutcome {
   int64_t run_id = 0;

@@ -5,6 +5,7 @@
 #include "core/base/process.h"
 #include "core/checkpoint/directory_writer.h"
 #include "core/model/decoder.h"
+#include "core/model/model_folder.h"
 
 namespace mla {
 namespace {
@@ -244,6 +245,10 @@ Decoder load_decoder(const Checkpoint& checkpoint, at::Device device, at::Scalar
 
 void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, const Json& conversion,
                   const std::filesystem::path& out) {
+  save_model(decoder, {{"tokenizer.json", tokenizer_json}}, conversion, out);
+}
+
+void save_model(const Decoder& decoder, const FolderFiles& files, const Json& conversion, const std::filesystem::path& out, const CheckWritten& check) {
   ModelConfig config = decoder.config;
   Json layers = Json::array();
   for (const DecoderLayer& layer : decoder.layers) {
@@ -254,8 +259,8 @@ void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, con
   }
   if (!layers.empty()) config.mla = Json{{"format", 2}, {"layers", layers}};
 
-  DirectoryWriter writer(out, config);
-  writer.add_file("tokenizer.json", tokenizer_json);
+  DirectoryWriter writer(out, config_to_hf(config));
+  writer.add_files(files);
   writer.add("model.embed_tokens.weight", decoder.embedding);
   writer.add("model.norm.weight", decoder.final_norm);
   if (!config.tie_word_embeddings) writer.add("lm_head.weight", decoder.head);
@@ -271,7 +276,7 @@ void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, con
     writer.add(prefix + "mlp.down_proj.weight", layer.down);
     for (const auto& [name, tensor] : named_tensors(layer.attention)) writer.add(prefix + "self_attn." + name, tensor);
   }
-  writer.finish(conversion);
+  writer.finish(conversion, check);
 }
 
 }  // namespace mla
