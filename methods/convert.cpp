@@ -74,6 +74,7 @@ MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at:
   w.nope_dim = split.nope_dim;
   w.v_dim = split.v_dim;
   w.scale = split.scale;
+  w.limits = linear.weights.limits;
   return w;
 }
 
@@ -94,6 +95,7 @@ LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& spl
   w.kv_heads = split.groups;
   w.head_dim = split.v_dim;
   w.scale = split.scale;
+  w.limits = linear.weights.limits;
   return w;
 }
 
