@@ -89,7 +89,7 @@ class GgufCheckpoint : public Checkpoint {
   bool permutes() const { return config_.architecture == "llama" || config_.architecture == "mixtral"; }
   // It stores a head's rows interleaved: row 2i is rotary row i, row 2i+1 is rotary row i + h/2.
   at::Tensor unpermute(const at::Tensor& rows, int64_t heads, const std::string& name) const {
-    if (rows.size(0) != heads * config_.head_dim)
+    if (rows.dim() != (name.ends_with(".bias") ? 1 : 2) || rows.size(0) != heads * config_.head_dim)
       fail<CheckpointError>("checkpoint", path().string(), ": wanted tensor ", name, " with ", heads * config_.head_dim, " rows, got shape ", rows.sizes());
     return rows.reshape({heads, config_.head_dim / 2, 2, -1}).transpose(1, 2).reshape(rows.sizes()).contiguous();
   }
