@@ -2,7 +2,7 @@
 
 Weights are not stored: each follows from its name in the checkpoint and its index by the formula of `values`, which
 tests/support/family_models.cpp evaluates too. A golden holds config.json, the names and shapes of the checkpoint's tensors, a
-prompt, a sample of the logits at fp32 over the prompt, and twenty greedy steps with a sample of their logits.
+prompt, the number of parameters, a sample of the logits at fp32 over the prompt, and twenty greedy steps with a sample of their logits.
 Sizes are odd on purpose: six query heads on two KV heads, heads wider than hidden / heads, a vocabulary of 61, windows shorter
 than the text, soft-caps that bite, positions beyond the length from which rope frequencies change.
 Needs Python 3.11, numpy 2.x, torch 2.11 or later, safetensors 0.8.0 and transformers 5.24.0.
@@ -103,6 +103,7 @@ def run(name):
         if name != "mimo":
             (folder / "config.json").write_text(json.dumps(config))
         model = getattr(transformers, kind + "ForCausalLM").from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+        parameters = model.num_parameters()  # tied ones once
         prompt = [int(x) for x in (uniform("prompt of " + name, PROMPT) + 1) / 2 * SIZES["vocab_size"]]
         kept = slice(None, None, EVERY)
         with torch.no_grad():
@@ -121,7 +122,7 @@ def run(name):
         assert "lm_head.weight" not in shapes
     numbers = lambda t: [float(f"{x:.7g}") for x in t.flatten().tolist()]
     every = np.arange(0, PROMPT, 5).tolist()
-    return {"versions": {"transformers": transformers.__version__, "torch": torch.__version__}, "config": config, "unit_norms": kind.startswith("Gemma"),
+    return {"versions": {"transformers": transformers.__version__, "torch": torch.__version__}, "config": config, "unit_norms": kind.startswith("Gemma"), "parameters": parameters,
             "tensors": shapes, "prompt": prompt, "every": EVERY, "positions": every, "largest": float(start.abs().max()),
             "prompt_logits": [numbers(start[t][kept]) for t in every], "greedy": ids, "step_logits": [numbers(row[kept]) for row in rows]}
 

@@ -13,6 +13,8 @@ namespace mla::test {
 const std::vector<std::string>& family_names();
 const Json& family_golden(const std::string& name);
 
+// splitmix64 of the name's FNV-1a hash and the index: what the scripts under tests/oracle make numbers of.
+uint64_t formula_bits(const std::string& name, uint64_t index);
 // The value of each element of a tensor, as the oracle's script sets it.  fp32
 at::Tensor formula_tensor(const std::string& name, const std::vector<int64_t>& shape, bool unit_norms);
 // All of them by their names in the checkpoint.
