@@ -12,6 +12,7 @@ class CachedModel : public LanguageModel {
   CachedModel(const Decoder& decoder, CacheFormat format) : decoder_(decoder), format_(std::move(format)) {}
   at::Tensor last_hidden(const at::Tensor& ids) override;
   const at::Tensor& head() const override { return decoder_.head; }
+  double logit_softcap() const override { return decoder_.config.logit_softcap; }
   // Throws ShapeError for segments with a mask, a cache or a prefix: there is no order in which decoding would read them.
   at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) override;
 

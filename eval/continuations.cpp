@@ -124,7 +124,7 @@ class Scorer {
         segments.push_back(segment);
       }
       const at::Tensor all = models_[m]->packed_hidden(to_tensor(ids), segments);
-      hidden.push_back({all.index_select(0, at::tensor(rows, at::kLong).to(all.device())), models_[m]->head()});
+      hidden.push_back({all.index_select(0, at::tensor(rows, at::kLong).to(all.device())), models_[m]->head(), models_[m]->logit_softcap()});
     }
     return collect(trees, token_scores(hidden, to_tensor(targets)), to_tensor(targets), first);
   }

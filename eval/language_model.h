@@ -11,6 +11,7 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   virtual at::Tensor last_hidden(const at::Tensor& ids) = 0;  // [B,T] int64 -> [B,T,D] normed
   virtual const at::Tensor& head() const = 0;                 // [V,D]
+  virtual double logit_softcap() const { return 0; }          // logits l = hidden head^T become cap * tanh(l / cap); 0: they stay
   // ids [N] of all segments -> [N,D] normed. Segments and their caches: core/model/attention.h.
   virtual at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) = 0;
 };
@@ -20,6 +21,7 @@ class DecoderModel : public LanguageModel {
   explicit DecoderModel(const Decoder& decoder) : decoder_(decoder) {}
   at::Tensor last_hidden(const at::Tensor& ids) override { return decoder_.last_hidden(ids); }
   const at::Tensor& head() const override { return decoder_.head; }
+  double logit_softcap() const override { return decoder_.config.logit_softcap; }
   at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) override { return decoder_.packed_hidden(ids, segments); }
 
  private:

@@ -127,7 +127,7 @@ void score_batch(const std::vector<StageModel>& stages, const Windows& windows, 
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const Stopwatch watch;
     const at::Tensor all = hidden_of(*stages[s].model, windows, first, batch);
-    hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head()});
+    hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head(), stages[s].model->logit_softcap()});
     spent.emplace_back(watch.seconds(), watch.cpu());
   }
   const Stopwatch watch;

@@ -21,6 +21,7 @@ class StoredHidden : public LanguageModel {
   StoredHidden(LanguageModel& model, std::string model_key, const HiddenCacheOptions& options);
   at::Tensor last_hidden(const at::Tensor& ids) override;
   const at::Tensor& head() const override { return model_.head(); }
+  double logit_softcap() const override { return model_.logit_softcap(); }
   at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) override;
 
   int64_t found() const { return found_; }        // tokens read from disk

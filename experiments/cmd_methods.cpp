@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/names.h"
 #include "experiments/commands.h"
+#include "experiments/family_matrix.h"
 #include "experiments/run_options.h"
 #include "methods/parts.h"
 
@@ -39,18 +40,31 @@ void list_methods(const std::string& name, const std::string& format) {
   for (const RecipeEntry* entry : chosen) print_text(*entry);
 }
 
+void list_families(const std::string& format) {
+  const std::vector<FamilyRow> rows = family_matrix();
+  if (format == "json") std::cout << family_matrix_json(rows).dump(2) << '\n';
+  else std::cout << family_matrix_markdown(rows);
+}
+
 }  // namespace
 
 void add_methods_command(CLI::App& app) {
   struct Flags {
     std::string name, format = "text";
+    bool families = false;
   };
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("methods", "List the conversion methods with their options and sources");
   command->add_option("method", flags->name, "Only this method");
-  add_format_flag(*command, flags->format, {"text", "json"});
-  add_examples(*command, "  mlaforge methods\n  mlaforge methods transmla\n  mlaforge methods --format json\n");
-  command->callback([flags] { list_methods(flags->name, flags->format); });
+  command->add_flag("--families", flags->families, "Which method converts which family of models, and which export targets hold the result");
+  add_format_flag(*command, flags->format, {"text", "json", "markdown"});
+  add_examples(*command, "  mlaforge methods\n  mlaforge methods transmla\n  mlaforge methods --format json\n  mlaforge methods --families --format markdown\n");
+  command->callback([flags] {
+    if (flags->families && !flags->name.empty()) fail<UsageError>("methods", "wanted --families without a method, got ", flags->name);
+    if (!flags->families && flags->format == "markdown") fail<UsageError>("methods", "wanted --format text or json without --families, got markdown");
+    if (flags->families) list_families(flags->format);
+    else list_methods(flags->name, flags->format);
+  });
 }
 
 }  // namespace mla

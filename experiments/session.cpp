@@ -10,14 +10,11 @@
 #include "experiments/data_root.h"
 
 namespace mla {
-namespace {
 
 Json conversion_of(const std::filesystem::path& path) {
   const std::filesystem::path file = path / "mla_conversion.json";
   return std::filesystem::is_regular_file(file) ? read_json_file(file) : Json();
 }
-
-}  // namespace
 
 std::string display_name(const std::filesystem::path& path) {
   const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();

@@ -25,6 +25,9 @@ struct LoadedModel {
   int threads = 1;
 };
 
+// mla_conversion.json of a converted folder, null of any other model.
+Json conversion_of(const std::filesystem::path& path);
+
 // Sets the threads, opens the device, reads tokenizer and weights. Throws as Checkpoint::open and parse_dtype do.
 LoadedModel load_model(const ModelFlags& flags);
 

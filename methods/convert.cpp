@@ -15,7 +15,8 @@ namespace {
 
 const GqaWeights& gqa_of(const Decoder& decoder, std::size_t layer) {
   if (const auto* gqa = std::get_if<GqaWeights>(&decoder.layers[layer].attention)) return *gqa;
-  fail<ConfigError>("convert", "wanted an original model with grouped-query attention, got one that is converted already at layer ", layer);
+  fail<ConfigError>("convert", "wanted an original model with grouped-query attention, got one whose layer ", layer,
+                    " has low-rank or latent attention already (it is converted already, or a DeepSeek)");
 }
 
 // Queries per head [n; d_R] from the split's own rows.  [H*(n+d_R), D]
@@ -74,6 +75,7 @@ MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at:
   w.nope_dim = split.nope_dim;
   w.v_dim = split.v_dim;
   w.scale = split.scale;
+  w.limits = linear.weights.limits;
   return w;
 }
 
@@ -94,6 +96,7 @@ LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& spl
   w.kv_heads = split.groups;
   w.head_dim = split.v_dim;
   w.scale = split.scale;
+  w.limits = linear.weights.limits;
   return w;
 }
 

@@ -20,7 +20,7 @@ class Streams {
     if (!trace_.empty()) return enter_traced(static_cast<std::size_t>(layer));
     for (HealingBatch& batch : batches_) {
       throw_if_interrupted();
-      batch.target = batch.target + attention_forward(original_.layers[static_cast<std::size_t>(layer)].attention, original_.attention_input(layer, batch.target));
+      batch.target = batch.target + original_.attention_output(layer, original_.attention_input(layer, batch.target));
     }
     return batches_;
   }

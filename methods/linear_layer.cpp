@@ -18,6 +18,15 @@ InputMoments with_one(const InputMoments& input) {
   return {input.tokens, at::cat({input.mean, one[0]}), at::cat({at::cat({input.second, mean}, 1), at::cat({mean.t(), one}, 1)})};
 }
 
+// f (R q) . f (R k) = (R f^2 q) . (R k); pairs of frequency 0 are not scaled.
+void fold_attention_factor(GqaWeights& w) {
+  const double factor = w.rope.attention_factor;
+  if (factor == 1) return;
+  const at::Tensor scales = at::where(w.rope.inv_freq[0].eq(0), at::ones_like(w.rope.inv_freq[0]), factor * factor);  // [h/2]
+  w.q = (w.q.unflatten(0, {w.heads, 2, -1}) * scales.view({1, 1, -1, 1})).flatten(0, 2);
+  w.rope.attention_factor = 1;
+}
+
 bool has_biases(const GqaWeights& w) { return w.q_bias.defined() || w.k_bias.defined() || w.v_bias.defined(); }
 
 }  // namespace
@@ -42,6 +51,7 @@ LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, Cache
     w.q = all.narrow(0, 0, queries);
     w.k = all.narrow(0, queries, keys);
     w.v = all.narrow(0, queries + keys, values);
+    fold_attention_factor(w);
     if (stats.projections.second.defined()) linear.stats.input = stats.projections;
     return linear;
   }
@@ -50,6 +60,7 @@ LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, Cache
   w.q = linear.biased ? with_bias(layer.q, layer.q_bias) : wide(layer.q);
   w.k = linear.biased ? with_bias(layer.k, layer.k_bias) : wide(layer.k);
   w.v = linear.biased ? with_bias(layer.v, layer.v_bias) : wide(layer.v);
+  if (form == CacheForm::latent) fold_attention_factor(w);
   if (linear.biased) {
     linear.stats.input = with_one(stats.input);
     linear.stats.attended = with_one(stats.attended);

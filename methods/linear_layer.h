@@ -20,6 +20,8 @@ struct LinearLayer {
 // Which statistics of the original stand for input moments under the recipe's form.
 StatKinds kinds_for(const GqaWeights& layer, CacheForm form, StatKinds wanted);
 
+// In CacheForm::latent the rope plan's attention_factor f is in q: rows of rotated dims carry f^2, the plan's factor is 1, so that dims
+// that lose their rotation keep it.
 LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, CacheForm form);
 
 // Rows of a map of x split into what a layer stores: weight [m, D] (or the columns that it reads) and bias [m] or undefined.

@@ -38,9 +38,11 @@ at::Tensor loss_gradient(const Decoder& model, const at::Tensor& hidden, const C
     const at::NoGradGuard no_graph;
     for (int64_t first = 0; first < last.size(0); first += kBlock) {
       const int64_t rows = std::min(kBlock, last.size(0) - first);
-      at::Tensor difference = at::softmax(at::linear(last.narrow(0, first, rows), model.head).to(at::kFloat), -1);
+      const at::Tensor logits = model.logits(last.narrow(0, first, rows));
+      at::Tensor difference = at::softmax(logits, -1);
       difference.scatter_add_(1, targets.narrow(0, first, rows).unsqueeze(1), -at::ones({rows, 1}, difference.options()));
       difference.mul_(counted.narrow(0, first, rows).unsqueeze(1));
+      if (const double cap = model.config.logit_softcap; cap > 0) difference.mul_(1 - (logits / cap).square());  // of cap * tanh(x / cap)
       at_last.narrow(0, first, rows).copy_(difference.to(model.dtype()).matmul(model.head));
     }
   }
@@ -51,15 +53,14 @@ at::Tensor loss_gradient(const Decoder& model, const at::Tensor& hidden, const C
 // Runs one layer with a graph and returns d loss / d its input, given d loss / d its output.
 at::Tensor layer_gradient(const Decoder& model, int64_t index, const at::Tensor& input, const at::Tensor& at_output,
                           const CalibrationBatch& batch, Sums& sums) {
-  const DecoderLayer& layer = model.layers[static_cast<std::size_t>(index)];
-  GqaWeights w = std::get<GqaWeights>(layer.attention);
+  GqaWeights w = std::get<GqaWeights>(model.layers[static_cast<std::size_t>(index)].attention);
   w.k = leaf(w.k);
   w.v = leaf(w.v);
   const at::Tensor h = leaf(input);
-  GqaProjections p = gqa_projections(w, rms_norm(h, layer.attention_norm, model.config.rms_norm_eps));
+  GqaProjections p = gqa_projections(w, model.attention_input(index, h));
   p.k.retain_grad();
   p.v.retain_grad();
-  at::Tensor middle = h + gqa_attention(w, p);
+  at::Tensor middle = h + model.after_attention(index, gqa_attention(w, p));
   middle.retain_grad();
   (middle + model.mlp(index, middle)).backward(at_output);
 
@@ -95,10 +96,7 @@ std::vector<GradientMoments> collect_gradients(const Decoder& model, const Calib
     if (t.defined() && t.is_inference()) t = at::from_blob(t.data_ptr(), t.sizes(), t.strides(), [keep = t](void*) {}, t.options());
   };
   for (at::Tensor* t : {&plain.embedding, &plain.final_norm, &plain.head}) alias(*t);
-  for (DecoderLayer& layer : plain.layers) {
-    for (at::Tensor* t : {&layer.attention_norm, &layer.mlp_norm, &layer.gate_up, &layer.down}) alias(*t);
-    each_attention_tensor(layer.attention, alias);
-  }
+  for (DecoderLayer& layer : plain.layers) each_layer_tensor(layer, alias);
 
   const auto layers = static_cast<int64_t>(model.layers.size());
   std::vector<Sums> sums(model.layers.size());

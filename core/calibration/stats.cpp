@@ -102,13 +102,16 @@ at::Tensor attention_received(const GqaWeights& w, const GqaProjections& p, cons
   const int64_t tokens = p.q.size(1), share = w.heads / w.kv_heads;
   const RopeTable table = rope_table(w.rope, 0, tokens, p.q.device());
   const at::Tensor q = apply_rope(p.q, table).to(at::kFloat), k = apply_rope(p.k, table).to(at::kFloat);
-  const at::Tensor future = at::ones({tokens, tokens}, q.options().dtype(at::kBool)).triu_(1);
+  at::Tensor hidden = at::ones({tokens, tokens}, q.options().dtype(at::kBool)).triu_(1);
+  if (w.limits.window > 0) hidden.logical_or_(at::ones_like(hidden).tril_(-w.limits.window));
   at::Tensor received = at::zeros({p.q.size(0), tokens}, at::kDouble);
   for (int64_t b = 0; b < p.q.size(0); ++b) {
     const at::Tensor counted = mask[b].to(q.device(), at::kFloat).view({1, tokens, 1});
     for (int64_t g = 0; g < w.kv_heads; ++g) {  // scores of one group at a time: they are [T,T] each
       const at::Tensor queries = q[b].narrow(1, g * share, share).transpose(0, 1), keys = k[b].select(1, g);
-      const at::Tensor scores = (queries.matmul(keys.t()) * w.scale).masked_fill_(future, -std::numeric_limits<float>::infinity());
+      at::Tensor scores = queries.matmul(keys.t()) * w.scale;
+      if (w.limits.softcap > 0) scores = at::tanh(scores / w.limits.softcap) * w.limits.softcap;
+      scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
       received[b] += (at::softmax(scores, -1).square_() * counted).sum(at::IntArrayRef{0, 1}).to(at::kCPU, at::kDouble);
     }
   }
@@ -182,7 +185,7 @@ CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& s
       if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, model, layer, normed, mask, kinds);
       if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
       if (trace == nullptr && layer + 1 == layers) continue;
-      hidden[b] = attention_forward(model.layers[static_cast<std::size_t>(layer)].attention, normed).add_(hidden[b]);
+      hidden[b] = model.attention_output(layer, normed).add_(hidden[b]);
       if (trace != nullptr) (*trace)[static_cast<std::size_t>(layer)].push_back(hidden[b]);
       if (layer + 1 < layers) hidden[b] = hidden[b] + model.mlp(layer, hidden[b]);
     }

@@ -3,66 +3,87 @@
 #include <ATen/Parallel.h>
 
 #include <map>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/checkpoint/dequantize.h"
+#include "core/checkpoint/expected_tensors.h"
+#include "core/checkpoint/gguf_names.h"
 #include "core/checkpoint/safetensors_folder.h"
 
 namespace mla {
 namespace {
 
-// model.layers.3.self_attn.q_proj.weight -> blk.3.attn_q.weight; empty when GGUF has no such tensor.
-std::string gguf_name(const std::string& name) {
-  static const std::map<std::string, std::string> whole{{"model.embed_tokens.weight", "token_embd.weight"},
-                                                        {"model.norm.weight", "output_norm.weight"},
-                                                        {"lm_head.weight", "output.weight"}};
-  static const std::map<std::string, std::string> parts{
-      {"self_attn.q_proj.weight", "attn_q.weight"}, {"self_attn.k_proj.weight", "attn_k.weight"},
-      {"self_attn.v_proj.weight", "attn_v.weight"}, {"self_attn.o_proj.weight", "attn_output.weight"},
-      {"mlp.gate_proj.weight", "ffn_gate.weight"},  {"mlp.up_proj.weight", "ffn_up.weight"},
-      {"mlp.down_proj.weight", "ffn_down.weight"},  {"input_layernorm.weight", "attn_norm.weight"},
-      {"post_attention_layernorm.weight", "ffn_norm.weight"}};
-  if (const auto found = whole.find(name); found != whole.end()) return found->second;
-  constexpr std::string_view prefix = "model.layers.";
-  if (name.rfind(prefix, 0) != 0) return {};
-  const std::size_t dot = name.find('.', prefix.size());
-  if (dot == std::string::npos) return {};
-  const auto part = parts.find(name.substr(dot + 1));
-  return part == parts.end() ? std::string() : "blk." + name.substr(prefix.size(), dot - prefix.size()) + '.' + part->second;
-}
-
 class GgufCheckpoint : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::filesystem::path& path) : file_(path), config_(config_from_gguf(file_)) {}
   const ModelConfig& config() const override { return config_; }
-  bool has(const std::string& name) const override { return file_.find(gguf_name(name)) != nullptr; }
   const std::filesystem::path& path() const override { return file_.file().path(); }
+  bool has(const std::string& name) const override {
+    const auto place = gguf_place(name, config_, file_);
+    return place && file_.find(place->name) != nullptr;
+  }
+
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    std::set<std::string> covered;
+    for (const ExpectedTensor& each : expected_tensors(config_)) {
+      if (!has(each.name)) continue;
+      names.push_back(each.name);
+      covered.insert(gguf_place(each.name, config_, file_)->name);
+    }
+    for (const GgufTensor& tensor : file_.tensors())
+      if (covered.count(tensor.name) == 0) names.push_back(tensor.name);
+    return names;
+  }
+
+  std::vector<int64_t> shape(const std::string& name) const override { return find(name).shape; }
 
   at::Tensor load(const std::string& name, at::ScalarType dtype) const override {
-    const GgufTensor* tensor = file_.find(gguf_name(name));
-    if (tensor == nullptr) fail<CheckpointError>("checkpoint", path().string(), ": tensor ", name, " (", gguf_name(name), ") is missing");
-    at::Tensor values = at::empty(tensor->shape, at::kFloat);
+    const Found found = find(name);
+    at::Tensor values = at::empty(found.shape, at::kFloat);
     float* out = values.data_ptr<float>();
-    const GgufBlock block = block_of(tensor->type);
-    at::parallel_for(0, tensor->elements() / block.elements, 4096, [&](int64_t begin, int64_t end) {
-      dequantize(tensor->type, tensor->bytes.subspan(static_cast<std::size_t>(begin * block.bytes), static_cast<std::size_t>((end - begin) * block.bytes)),
+    const GgufBlock block = block_of(found.type);
+    at::parallel_for(0, values.numel() / block.elements, 4096, [&](int64_t begin, int64_t end) {
+      dequantize(found.type, found.bytes.subspan(static_cast<std::size_t>(begin * block.bytes), static_cast<std::size_t>((end - begin) * block.bytes)),
                  (end - begin) * block.elements, out + begin * block.elements);
     });
-    file_.file().release(tensor->offset, tensor->bytes.size());
-    if (name.find(".q_proj.") != std::string::npos) values = unpermute(values, config_.num_heads, name);
-    if (name.find(".k_proj.") != std::string::npos) values = unpermute(values, config_.num_kv_heads, name);
+    file_.file().release(found.offset, found.bytes.size());
+    if (permutes()) {
+      if (name.find(".q_proj.") != std::string::npos) values = unpermute(values, config_.num_heads, name);
+      if (name.find(".k_proj.") != std::string::npos) values = unpermute(values, config_.num_kv_heads, name);
+    }
     values = values.to(dtype);
     require_finite_tensor(values, name, path());
     return values;
   }
 
  private:
-  // llama.cpp stores a head's rows interleaved: row 2i is rotary row i, row 2i+1 is rotary row i + h/2.
-  at::Tensor unpermute(const at::Tensor& weight, int64_t heads, const std::string& name) const {
-    if (weight.dim() != 2 || weight.size(0) != heads * config_.head_dim)
-      fail<CheckpointError>("checkpoint", path().string(), ": wanted tensor ", name, " with ", heads * config_.head_dim, " rows, got shape ", weight.sizes());
-    const int64_t half = weight.size(0) / heads / 2;
-    return weight.view({heads, half, 2, weight.size(1)}).transpose(1, 2).reshape(weight.sizes()).contiguous();
+  struct Found {
+    GgufType type;
+    std::vector<int64_t> shape;
+    std::size_t offset;
+    std::span<const std::byte> bytes;
+  };
+  Found find(const std::string& name) const {
+    const auto place = gguf_place(name, config_, file_);
+    const GgufTensor* tensor = place ? file_.find(place->name) : nullptr;
+    if (tensor == nullptr)
+      fail<CheckpointError>("checkpoint", path().string(), ": tensor ", name, " (", place ? place->name : "which GGUF has no name for", ") is missing");
+    if (place->parts == 1) return {tensor->type, tensor->shape, tensor->offset, tensor->bytes};
+    if (tensor->shape.size() < 2 || tensor->shape[0] != place->parts)
+      fail<CheckpointError>("checkpoint", path().string(), ": wanted tensor ", place->name, " of ", place->parts, " experts, got ", tensor->shape[0]);
+    const std::size_t size = tensor->bytes.size() / static_cast<std::size_t>(place->parts), start = size * static_cast<std::size_t>(place->part);
+    return {tensor->type, {tensor->shape.begin() + 1, tensor->shape.end()}, tensor->offset + start, tensor->bytes.subspan(start, size)};
+  }
+
+  // llama.cpp turns q and k of its architecture llama (Mixtral's too), and of no other here.
+  bool permutes() const { return config_.architecture == "llama" || config_.architecture == "mixtral"; }
+  // It stores a head's rows interleaved: row 2i is rotary row i, row 2i+1 is rotary row i + h/2.
+  at::Tensor unpermute(const at::Tensor& rows, int64_t heads, const std::string& name) const {
+    if (rows.dim() != (name.ends_with(".bias") ? 1 : 2) || rows.size(0) != heads * config_.head_dim)
+      fail<CheckpointError>("checkpoint", path().string(), ": wanted tensor ", name, " with ", heads * config_.head_dim, " rows, got shape ", rows.sizes());
+    return rows.reshape({heads, config_.head_dim / 2, 2, -1}).transpose(1, 2).reshape(rows.sizes()).contiguous();
   }
   GgufFile file_;
   ModelConfig config_;
@@ -78,6 +99,8 @@ class DirectoryCheckpoint : public Checkpoint {
   const ModelConfig& config() const override { return config_; }
   bool has(const std::string& name) const override { return tensors_.has(name); }
   const std::filesystem::path& path() const override { return tensors_.path(); }
+  std::vector<std::string> names() const override { return tensors_.names(); }
+  std::vector<int64_t> shape(const std::string& name) const override { return tensors_.shape(name); }
   at::Tensor load(const std::string& name, at::ScalarType dtype) const override { return tensors_.load(name, dtype); }
 
  private:

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "core/base/error.h"
+#include "core/base/names.h"
+#include "core/checkpoint/quant_blocks.h"
 
 namespace mla {
 namespace {
@@ -13,20 +15,44 @@ uint16_t read16(const std::byte* at) {
   return value;
 }
 
-// 32 weights: fp16 step, fp16 minimum, 16 bytes whose low nibbles are weights 0-15 and high nibbles 16-31.
-void q4_1_block(const std::byte* in, float* out) {
-  const float step = half_to_float(read16(in)), minimum = half_to_float(read16(in + 2));
-  for (int i = 0; i < 16; ++i) {
-    const auto packed = static_cast<unsigned>(in[4 + i]);
-    out[i] = step * static_cast<float>(packed & 15u) + minimum;
-    out[i + 16] = step * static_cast<float>(packed >> 4) + minimum;
-  }
+void f32(const std::byte* in, float* out) { std::memcpy(out, in, sizeof *out); }
+void f16(const std::byte* in, float* out) { *out = half_to_float(read16(in)); }
+void bf16(const std::byte* in, float* out) {
+  const uint32_t bits = static_cast<uint32_t>(read16(in)) << 16;
+  std::memcpy(out, &bits, sizeof *out);
 }
 
-// 32 weights: fp16 step, 32 signed bytes.
-void q8_0_block(const std::byte* in, float* out) {
-  const float step = half_to_float(read16(in));
-  for (int i = 0; i < 32; ++i) out[i] = step * static_cast<float>(static_cast<int8_t>(in[2 + i]));
+struct Entry {
+  GgufType type;
+  const char* name;
+  GgufBlock block;
+  void (*read)(const std::byte* in, float* out);  // one block
+};
+constexpr Entry kTypes[] = {
+    {GgufType::f32, "F32", {1, 4}, f32},
+    {GgufType::f16, "F16", {1, 2}, f16},
+    {GgufType::bf16, "BF16", {1, 2}, bf16},
+    {GgufType::q4_0, "Q4_0", {32, 18}, quant::q4_0},
+    {GgufType::q4_1, "Q4_1", {32, 20}, quant::q4_1},
+    {GgufType::q5_0, "Q5_0", {32, 22}, quant::q5_0},
+    {GgufType::q5_1, "Q5_1", {32, 24}, quant::q5_1},
+    {GgufType::q8_0, "Q8_0", {32, 34}, quant::q8_0},
+    {GgufType::q2_k, "Q2_K", {256, 84}, quant::q2_k},
+    {GgufType::q3_k, "Q3_K", {256, 110}, quant::q3_k},
+    {GgufType::q4_k, "Q4_K", {256, 144}, quant::q4_k},
+    {GgufType::q5_k, "Q5_K", {256, 176}, quant::q5_k},
+    {GgufType::q6_k, "Q6_K", {256, 210}, quant::q6_k},
+    {GgufType::iq4_nl, "IQ4_NL", {32, 18}, quant::iq4_nl},
+    {GgufType::iq4_xs, "IQ4_XS", {256, 136}, quant::iq4_xs}};
+
+const Entry* find(uint32_t type) {
+  for (const Entry& entry : kTypes)
+    if (static_cast<uint32_t>(entry.type) == type) return &entry;
+  return nullptr;
+}
+const Entry& entry_of(GgufType type) {
+  if (const Entry* entry = find(static_cast<uint32_t>(type))) return *entry;
+  fail<ShapeError>("gguf", "wanted a known tensor type, got ", static_cast<uint32_t>(type));
 }
 
 }  // namespace
@@ -50,37 +76,26 @@ float half_to_float(uint16_t bits) {
   return value;
 }
 
-bool is_known_type(uint32_t type) {
-  for (const GgufType known : {GgufType::f32, GgufType::f16, GgufType::bf16, GgufType::q4_1, GgufType::q8_0})
-    if (static_cast<uint32_t>(known) == type) return true;
-  return false;
+bool is_known_type(uint32_t type) { return find(type) != nullptr; }
+
+std::string known_types() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kTypes) names.emplace_back(entry.name);
+  const std::string last = names.back();
+  names.pop_back();
+  return join(names) + " or " + last;
 }
 
-GgufBlock block_of(GgufType type) {
-  switch (type) {
-    case GgufType::f32: return {1, 4};
-    case GgufType::f16: return {1, 2};
-    case GgufType::bf16: return {1, 2};
-    case GgufType::q4_1: return {32, 20};
-    case GgufType::q8_0: return {32, 34};
-  }
-  fail<ShapeError>("gguf", "wanted a known tensor type, got ", static_cast<uint32_t>(type));
-}
+GgufBlock block_of(GgufType type) { return entry_of(type).block; }
 
 void dequantize(GgufType type, std::span<const std::byte> in, int64_t elements, float* out) {
-  const GgufBlock block = block_of(type);
+  const Entry& entry = entry_of(type);
+  if (type == GgufType::f32) {
+    std::memcpy(out, in.data(), static_cast<std::size_t>(elements) * sizeof *out);
+    return;
+  }
   const std::byte* next = in.data();
-  for (int64_t i = 0; i < elements; i += block.elements, next += block.bytes) switch (type) {
-      case GgufType::f32: std::memcpy(out + i, next, 4); break;
-      case GgufType::f16: out[i] = half_to_float(read16(next)); break;
-      case GgufType::bf16: {
-        const uint32_t bits = static_cast<uint32_t>(read16(next)) << 16;
-        std::memcpy(out + i, &bits, 4);
-        break;
-      }
-      case GgufType::q4_1: q4_1_block(next, out + i); break;
-      case GgufType::q8_0: q8_0_block(next, out + i); break;
-    }
+  for (int64_t i = 0; i < elements; i += entry.block.elements, next += entry.block.bytes) entry.read(next, out + i);
 }
 
 }  // namespace mla

@@ -123,7 +123,7 @@ GgufTensor tensor_entry(Reader& in) {
     tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
   }
   const auto type = in.number<uint32_t>("type of " + tensor.name);
-  if (!is_known_type(type)) in.error("wanted type F32, F16, BF16, Q8_0 or Q4_1 of tensor " + tensor.name + ", got type " + std::to_string(type));
+  if (!is_known_type(type)) in.error("wanted type " + known_types() + " of tensor " + tensor.name + ", got type " + std::to_string(type));
   tensor.type = static_cast<GgufType>(type);
   tensor.offset = in.number<uint64_t>("offset of " + tensor.name);
   return tensor;
@@ -175,6 +175,12 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
     tensor.bytes = file_.bytes().subspan(tensor.offset, size);
     running += padded(size);
   }
+}
+
+std::vector<std::string> GgufFile::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : values_) keys.push_back(key);
+  return keys;
 }
 
 const GgufTensor* GgufFile::find(const std::string& name) const {

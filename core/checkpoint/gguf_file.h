@@ -12,7 +12,10 @@
 
 namespace mla {
 
-enum class GgufType : uint32_t { f32 = 0, f16 = 1, q4_1 = 3, q8_0 = 8, bf16 = 30 };
+enum class GgufType : uint32_t {
+  f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q2_k = 10, q3_k = 11, q4_k = 12, q5_k = 13, q6_k = 14, iq4_nl = 20, iq4_xs = 23,
+  bf16 = 30
+};
 
 struct GgufTensor {
   std::string name;
@@ -39,6 +42,7 @@ class GgufFile {
   const std::vector<std::string>& get_strings(const std::string& key) const;
   const std::vector<int64_t>& get_ints(const std::string& key) const;
   const std::vector<double>& get_floats(const std::string& key) const;
+  std::vector<std::string> keys() const;
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find(const std::string& name) const;
   const MappedFile& file() const { return file_; }

@@ -1,6 +1,8 @@
 #include "core/checkpoint/model_config.h"
 
 #include "core/base/error.h"
+#include "core/checkpoint/families.h"
+#include "core/checkpoint/own_format.h"
 
 namespace mla {
 namespace {
@@ -10,7 +12,49 @@ void check_range(const std::string& where, const char* field, int64_t value, int
     fail<CheckpointError>("config", where, ": wanted ", field, " in [1, ", limit, "], got ", value);
 }
 
-void check(const ModelConfig& c, const std::string& where) {
+void check_latent(const LatentShape& latent, const ModelConfig& c, const std::string& where) {
+  check_range(where, "kv_lora_rank", latent.kv_lora_rank, 65536);
+  check_range(where, "q_lora_rank", latent.q_lora_rank.value_or(1), 65536);
+  check_range(where, "qk_nope_head_dim", latent.nope_dim, 4096);
+  check_range(where, "qk_rope_head_dim", latent.rope_dim, 4096);
+  check_range(where, "v_head_dim", latent.v_dim, 4096);
+  if (latent.rope_dim % 2 != 0) fail<CheckpointError>("config", where, ": wanted an even qk_rope_head_dim, got ", latent.rope_dim);
+  if (c.num_kv_heads != c.num_heads)
+    fail<CheckpointError>("config", where, ": wanted num_key_value_heads = num_attention_heads = ", c.num_heads, " with kv_lora_rank, got ", c.num_kv_heads);
+}
+
+// Fields that say nothing of next-token prediction, in any family.
+constexpr const char* kNeutral[] = {
+    "model_type", "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "transformers.js_config", "use_cache", "cache_implementation",
+    "initializer_range", "attention_dropout", "hidden_dropout", "embd_pdrop", "resid_pdrop", "pretraining_tp", "bos_token_id", "eos_token_id",
+    "pad_token_id", "output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "is_llama_config", "mla_export",
+    "task_specific_params", "id2label", "label2id", "finetuning_task", "return_dict", "chunk_size_feed_forward", "loads_in", "unsloth_fixed",
+    "unsloth_version", "_*"};
+
+int64_t first_id(const Json& config, const char* name) {
+  const Json value = config.value(name, Json());
+  const Json& id = value.is_array() && !value.empty() ? value.front() : value;
+  return id.is_number_integer() ? id.get<int64_t>() : -1;
+}
+
+void read_sizes(ConfigFields& fields, const Family& family, ModelConfig& c) {
+  c.vocab_size = fields.integer("vocab_size");
+  c.hidden_size = fields.integer("hidden_size");
+  c.intermediate_size = fields.integer("intermediate_size");
+  c.num_layers = fields.integer("num_hidden_layers");
+  c.num_heads = fields.integer("num_attention_heads");
+  const int64_t kv_heads = family.kv_heads > 0 && !fields.is_null("num_key_value_heads") ? family.kv_heads : c.num_heads;
+  c.num_kv_heads = fields.integer("num_key_value_heads", kv_heads);
+  const int64_t quotient = c.num_heads > 0 ? c.hidden_size / c.num_heads : 0;
+  c.head_dim = fields.integer("head_dim", family.head_dim > 0 && !fields.is_null("head_dim") ? family.head_dim : quotient);
+  c.max_position = fields.integer("max_position_embeddings", family.max_position);
+  c.rms_norm_eps = fields.number("rms_norm_eps", family.rms_norm_eps);
+  c.tie_word_embeddings = fields.flag("tie_word_embeddings", family.tied);
+}
+
+}  // namespace
+
+void check_config(const ModelConfig& c, const std::string& where) {
   check_range(where, "num_hidden_layers", c.num_layers, 1024);
   check_range(where, "num_attention_heads", c.num_heads, 1024);
   check_range(where, "num_key_value_heads", c.num_kv_heads, c.num_heads);
@@ -22,102 +66,60 @@ void check(const ModelConfig& c, const std::string& where) {
   if (c.num_heads % c.num_kv_heads != 0 || c.head_dim % 2 != 0)
     fail<CheckpointError>("config", where, ": wanted heads divisible by key/value heads and an even head_dim, got ", c.num_heads, ", ",
                           c.num_kv_heads, " and ", c.head_dim);
-  if (!(c.rms_norm_eps > 0 && c.rms_norm_eps < 1) || !(c.rope_theta > 1 && c.rope_theta < 1e12))
-    fail<CheckpointError>("config", where, ": wanted rms_norm_eps in (0, 1) and rope_theta in (1, 1e12), got ", c.rms_norm_eps, " and ",
-                          c.rope_theta);
+  if (!(c.rms_norm_eps > 0 && c.rms_norm_eps < 1))
+    fail<CheckpointError>("config", where, ": wanted rms_norm_eps in (0, 1), got ", c.rms_norm_eps);
+}
+
+namespace {
+
+void check_computation(const ModelConfig& c, const std::string& where) {
+  if (!(c.rope_theta > 1 && c.rope_theta < 1e12)) fail<CheckpointError>("config", where, ": wanted rope_theta in (1, 1e12), got ", c.rope_theta);
+  if (c.latent) check_latent(*c.latent, c, where);
+  if (c.experts == 0) return;
+  check_range(where, "num_local_experts", c.experts, 65536 / c.num_layers);  // each is a name to look for before anything is read
+  check_range(where, "num_experts_per_tok", c.experts_per_token, c.experts);
 }
 
 }  // namespace
 
-ModelConfig config_from_hf(const Json& config, const std::string& where) {
-  if (!config.is_object()) fail<CheckpointError>("config", where, ": wanted an object");
-  const auto integer = [&](const char* name, std::optional<int64_t> fallback = std::nullopt) {
-    const auto found = config.find(name);
-    if (found == config.end() || found->is_null()) {
-      if (fallback) return *fallback;
-      fail<CheckpointError>("config", where, ": field ", name, " is missing");
-    }
-    if (!found->is_number_integer()) fail<CheckpointError>("config", where, ": wanted ", name, " to be an integer, got ", found->dump());
-    return found->get<int64_t>();
-  };
-  const auto number = [&](const char* name, double fallback) {
-    const auto found = config.find(name);
-    if (found == config.end()) return fallback;
-    if (!found->is_number()) fail<CheckpointError>("config", where, ": wanted ", name, " to be a number, got ", found->dump());
-    return found->get<double>();
-  };
-  const Json type = config.value("model_type", Json());
-  if (type != "llama" && type != "mlaforge")
-    fail<CheckpointError>("config", where, ": wanted model_type llama, got ", type.dump(), ", which is not supported");
-  for (const char* flag : {"attention_bias", "mlp_bias"})
-    if (config.value(flag, Json(false)) != false) fail<CheckpointError>("config", where, ": ", flag, " is not supported");
-  const Json scaling = config.value("rope_scaling", Json());
-  if (!scaling.is_null()) fail<CheckpointError>("config", where, ": rope_scaling ", scaling.dump(), " is not supported");
-  if (config.value("hidden_act", Json("silu")) != "silu")
-    fail<CheckpointError>("config", where, ": wanted hidden_act silu, got ", config["hidden_act"].dump());
+void check_whole_config(const ModelConfig& c, const std::string& where) {
+  check_config(c, where);
+  check_computation(c, where);
+}
 
+ModelConfig config_from_hf(const Json& config, const std::string& where) {
+  ConfigFields fields(config, where);
+  const Json type = config.value("model_type", Json());
+  if (!type.is_string()) fail<CheckpointError>("config", where, ": wanted model_type to be a text, got ", type.dump());
+  const bool own = type == "mlaforge";
+  const Family& family = find_family(own ? fields.text("family", "llama") : type.get<std::string>(), where);
   ModelConfig c;
-  c.architecture = "llama";
-  c.vocab_size = integer("vocab_size");
-  c.hidden_size = integer("hidden_size");
-  c.intermediate_size = integer("intermediate_size");
-  c.num_layers = integer("num_hidden_layers");
-  c.num_heads = integer("num_attention_heads");
-  c.num_kv_heads = integer("num_key_value_heads", c.num_heads);
-  c.head_dim = integer("head_dim", c.num_heads > 0 ? c.hidden_size / c.num_heads : 0);
-  c.max_position = integer("max_position_embeddings", 2048);
-  c.rms_norm_eps = number("rms_norm_eps", 1e-6);
-  c.rope_theta = number("rope_theta", 10000.0);
-  c.tie_word_embeddings = config.value("tie_word_embeddings", Json(false)) == true;
-  if (config.contains("bos_token_id") && config["bos_token_id"].is_number_integer()) c.bos_id = config["bos_token_id"];
-  if (config.contains("eos_token_id") && config["eos_token_id"].is_number_integer()) c.eos_id = config["eos_token_id"];
-  if (type == "mlaforge") {
+  c.architecture = family.name;
+  read_sizes(fields, family, c);
+  check_config(c, where);
+  c.bos_id = first_id(config, "bos_token_id");
+  c.eos_id = first_id(config, "eos_token_id");
+  c.activation = parse_activation(fields.text(family.activation_field, family.activation), family.activation_field, where);
+  if (own) {
     if (!config.contains("mla") || !config["mla"].is_object() || !config["mla"].contains("layers"))
       fail<CheckpointError>("config", where, ": wanted an mla object with layers");
     c.mla = config["mla"];
+    c.rope_theta = fields.number("rope_theta", family.rope_theta);
+    read_computation(fields, c);
+    for (const char* name : {"mla", "rope_scaling", "rope_parameters", "hidden_act"}) fields.ignore(name);
+  } else {
+    family.read(fields, c);
+    read_rope(fields, family, c);
   }
-  check(c, where);
-  return c;
-}
-
-ModelConfig config_from_gguf(const GgufFile& file) {
-  const std::string where = file.file().path().string();
-  const std::string architecture = file.get_string("general.architecture");
-  if (architecture != "llama")
-    fail<CheckpointError>("config", where, ": wanted architecture llama, got ", architecture, ", which is not supported");
-  for (const auto& name : {"llama.rope.scaling.type", "llama.expert_count"})
-    if (file.has(name)) fail<CheckpointError>("config", where, ": ", name, " is not supported");
-  const auto integer = [&](const std::string& name) {
-    const uint64_t value = file.get_uint("llama." + name);
-    if (value > uint64_t{1} << 40) fail<CheckpointError>("config", where, ": llama.", name, " is out of range: ", value);
-    return static_cast<int64_t>(value);
-  };
-  ModelConfig c;
-  c.architecture = "llama";
-  const GgufTensor* embedding = file.find("token_embd.weight");
-  if (embedding == nullptr || embedding->shape.size() != 2) fail<CheckpointError>("config", where, ": tensor token_embd.weight is missing");
-  c.vocab_size = embedding->shape[0];
-  c.hidden_size = integer("embedding_length");
-  c.intermediate_size = integer("feed_forward_length");
-  c.num_layers = integer("block_count");
-  c.num_heads = integer("attention.head_count");
-  c.num_kv_heads = file.has("llama.attention.head_count_kv") ? integer("attention.head_count_kv") : c.num_heads;
-  c.head_dim = file.has("llama.attention.key_length") ? integer("attention.key_length") : c.num_heads > 0 ? c.hidden_size / c.num_heads : 0;
-  if (file.has("llama.rope.dimension_count") && integer("rope.dimension_count") != c.head_dim)
-    fail<CheckpointError>("config", where, ": llama.rope.dimension_count differs from the head's width, which is not supported");
-  c.max_position = integer("context_length");
-  c.rms_norm_eps = file.get_float("llama.attention.layer_norm_rms_epsilon");
-  c.rope_theta = file.has("llama.rope.freq_base") ? file.get_float("llama.rope.freq_base") : 10000.0;
-  c.tie_word_embeddings = file.find("output.weight") == nullptr;
-  if (file.has("tokenizer.ggml.bos_token_id")) c.bos_id = static_cast<int64_t>(file.get_uint("tokenizer.ggml.bos_token_id"));
-  if (file.has("tokenizer.ggml.eos_token_id")) c.eos_id = static_cast<int64_t>(file.get_uint("tokenizer.ggml.eos_token_id"));
-  check(c, where);
+  fields.reject_unknown(kNeutral);
+  check_computation(c, where);
   return c;
 }
 
 Json config_to_hf(const ModelConfig& c) {
-  Json json{{"model_type", c.mla ? "mlaforge" : "llama"},
-            {"architectures", {c.mla ? "MlaForgeForCausalLM" : "LlamaForCausalLM"}},
+  const std::string family = c.architecture.empty() ? "llama" : c.architecture;
+  Json json{{"model_type", c.mla ? "mlaforge" : family},
+            {"architectures", {c.mla ? "MlaForgeForCausalLM" : find_family(family, "a model").class_name}},
             {"vocab_size", c.vocab_size},
             {"hidden_size", c.hidden_size},
             {"intermediate_size", c.intermediate_size},
@@ -133,6 +135,8 @@ Json config_to_hf(const ModelConfig& c) {
   if (c.bos_id >= 0) json["bos_token_id"] = c.bos_id;
   if (c.eos_id >= 0) json["eos_token_id"] = c.eos_id;
   if (c.mla) json["mla"] = *c.mla;
+  if (c.mla && family != "llama") json["family"] = family;
+  if (const Json computation = computation_to_json(c); !computation.empty()) json["computation"] = computation;
   return json;
 }
 

@@ -39,10 +39,16 @@ std::vector<std::string> SafetensorsFolder::names() const {
   return all;
 }
 
-at::Tensor SafetensorsFolder::load(const std::string& name, at::ScalarType dtype) const {
+const SafeTensor& SafetensorsFolder::find(const std::string& name) const {
   const auto found = owner_.find(name);
   if (found == owner_.end()) fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", name, " is missing");
-  const SafeTensor& tensor = found->second->tensors().at(name);
+  return found->second->tensors().at(name);
+}
+
+std::vector<int64_t> SafetensorsFolder::shape(const std::string& name) const { return find(name).shape; }
+
+at::Tensor SafetensorsFolder::load(const std::string& name, at::ScalarType dtype) const {
+  const SafeTensor& tensor = find(name);
   static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
                                                         {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
   at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));

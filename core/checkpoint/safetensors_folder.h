@@ -18,12 +18,14 @@ class SafetensorsFolder {
   explicit SafetensorsFolder(const std::filesystem::path& folder);
   bool has(const std::string& name) const { return owner_.count(name) > 0; }
   std::vector<std::string> names() const;
+  std::vector<int64_t> shape(const std::string& name) const;  // CheckpointError when it is missing
   // Fresh contiguous CPU tensor. Throws CheckpointError when it is missing or, as `dtype`, holds a NaN or infinity.
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
   const std::filesystem::path& path() const { return path_; }
 
  private:
   void add_file(const std::string& name);
+  const SafeTensor& find(const std::string& name) const;
   std::filesystem::path path_;
   std::map<std::string, std::shared_ptr<SafetensorsFile>> files_, owner_;  // by file name, by tensor name
 };

@@ -136,10 +136,12 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
     for (int64_t first = 0; first < vocabulary; first += kVocab) {
       const int64_t width = std::min(kVocab, vocabulary - first);
       std::vector<at::Tensor> blocks;
-      for (const StageHidden& stage : stages)
+      for (const StageHidden& stage : stages) {
         blocks.push_back(at::mm(stage.hidden.narrow(0, start, rows), stage.head.narrow(0, first, width).t())
                              .to(at::kCPU, at::kFloat)
                              .contiguous());
+        if (stage.softcap > 0) blocks.back() = at::tanh(blocks.back() / stage.softcap) * stage.softcap;
+      }
       at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row)
           join_block(blocks, row, first, width, target[start + row], &running[static_cast<std::size_t>(row * count)]);

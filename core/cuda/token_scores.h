@@ -10,11 +10,12 @@ namespace mla {
 struct StageHidden {
   at::Tensor hidden;  // [N,D] normed last hidden states
   at::Tensor head;    // [V,D], same dtype; V is equal in all stages
+  double softcap = 0;  // logits become cap * tanh(l / cap); 0: they stay
 };
 
 // N tokens, S stages; stage 0 is the reference p of every divergence. All on the CPU.
 struct TokenScores {
-  at::Tensor nll_nats;  // [S,N] fp64: log(sum_v exp(l_v)) - l_target, with l = hidden head^T
+  at::Tensor nll_nats;  // [S,N] fp64: log(sum_v exp(l_v)) - l_target, with l = hidden head^T, capped
   at::Tensor kld_nats;  // [S,N] fp64: KL(p || stage), zero in row 0
   at::Tensor same_top;  // [S,N] bool: the most likely token is p's
   at::Tensor top;       // [S,N] int64: the most likely token; of equals the first

@@ -6,7 +6,8 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
   std::vector<at::Tensor> nll, kld, same, top;
   at::Tensor log_p;
   for (const StageHidden& stage : stages) {
-    const at::Tensor logits = stage.hidden.to(at::kCPU, at::kDouble).matmul(stage.head.to(at::kCPU, at::kDouble).t());
+    at::Tensor logits = stage.hidden.to(at::kCPU, at::kDouble).matmul(stage.head.to(at::kCPU, at::kDouble).t());
+    if (stage.softcap > 0) logits = at::tanh(logits / stage.softcap) * stage.softcap;
     const at::Tensor log_q = at::log_softmax(logits, -1);
     if (!log_p.defined()) log_p = log_q;
     nll.push_back(-log_q.gather(1, targets.unsqueeze(1)).squeeze(1));

@@ -1,20 +1,13 @@
 #include "core/model/attention.h"
 
-#include <cmath>
-#include <limits>
-
 #include "core/base/error.h"
 #include "core/model/cpu_kernels.h"
+#include "core/model/mixed_values.h"
 
 namespace mla {
 namespace {
 
 constexpr double kLatentNormEps = 1e-6;  // of the latents' norms, as DeepSeek-V2's classes have it
-constexpr int64_t kQueryBlock = 128;  // queries per block: scores of one block stay in cache
-
-at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
 
 void require_width(const char* form, const at::Tensor& x, int64_t width) {
   if (x.dim() != 3 || x.size(2) != width) fail<ShapeError>(form, "wanted x [B,T,", width, "], got ", x.sizes());
@@ -37,14 +30,14 @@ struct Seen {
 // Angles at `positions` [T]; undefined: start .. start+count-1.
 RopeTable table_at(const RopePlan& plan, const at::Tensor& positions, int64_t start, int64_t count, at::Device device) {
   if (!positions.defined()) return rope_table(plan, start, count, device);
+  const int64_t last = positions.max().item<int64_t>();
   int64_t length = 64;  // tables are kept, so few lengths are asked for
-  while (length <= positions.max().item<int64_t>()) length *= 2;
+  while (length <= last) length *= 2;
+  if (plan.by_length()) length = last + 1;
   const RopeTable table = rope_table(plan, 0, length, device);
   const at::Tensor rows = positions.to(device);
   return {table.cos.index_select(0, rows), table.sin.index_select(0, rows)};
 }
-
-at::Tensor mixed_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& mask);
 
 }  // namespace
 
@@ -60,7 +53,7 @@ GqaProjections gqa_projections(const GqaWeights& w, const at::Tensor& x) {
 
 at::Tensor gqa_attention(const GqaWeights& w, const GqaProjections& p) {
   const RopeTable table = rope_table(w.rope, 0, p.q.size(1), p.q.device());
-  return project(causal_attention(apply_rope(p.q, table), apply_rope(p.k, table), p.v, w.scale).flatten(2), w.o, w.o_bias);
+  return project(causal_attention(apply_rope(p.q, table), apply_rope(p.k, table), p.v, w.scale, w.limits).flatten(2), w.o, w.o_bias);
 }
 
 at::Tensor normed_projections(const NormedProjections& w, const at::Tensor& x) {
@@ -80,7 +73,7 @@ Streams streams_of(const GqaWeights& w, const at::Tensor& x, const RopeTable& ta
 
 at::Tensor mix(const GqaWeights& w, const at::Tensor& q, const Seen& seen) {
   const at::Tensor k = seen.first.unflatten(-1, {w.kv_heads, w.head_dim}), v = seen.second.unflatten(-1, {w.kv_heads, w.head_dim});
-  return mixed_values(q, k, v, w.scale, seen.mask).flatten(2);
+  return mixed_values(q, k, v, {w.scale, w.limits, seen.mask}).flatten(2);
 }
 
 // ---- multi-head latent attention ------------------------------------------------------------------------------------
@@ -126,7 +119,7 @@ Streams streams_of(const MlaWeights& w, const at::Tensor& x, const RopeTable& ta
 at::Tensor mla_expanded(const MlaWeights& w, const at::Tensor& q, const Seen& seen) {
   const at::Tensor up = project(seen.first, w.kv_b).unflatten(-1, {w.groups, w.nope_dim + w.v_dim});
   const at::Tensor k_rope = seen.second.unflatten(-1, {w.rope.rope_heads(), w.rope.dims()}).expand({-1, -1, w.groups, -1});
-  return mixed_values(q, at::cat({up.narrow(-1, 0, w.nope_dim), k_rope}, -1), up.narrow(-1, w.nope_dim, w.v_dim), w.scale, seen.mask);
+  return mixed_values(q, at::cat({up.narrow(-1, 0, w.nope_dim), k_rope}, -1), up.narrow(-1, w.nope_dim, w.v_dim), {w.scale, w.limits, seen.mask});
 }
 
 // The up-projections are applied to queries and outputs instead, so that the cache is read as it is.
@@ -138,7 +131,7 @@ at::Tensor mla_absorbed(const MlaWeights& w, const at::Tensor& q, const Seen& se
   const at::Tensor q_latent = at::einsum("btgsn,gnr->btgsr", {q.narrow(-1, 0, w.nope_dim).unflatten(2, {w.groups, share}), k_up}).flatten(2, 3);
   const at::Tensor latent = seen.first.unsqueeze(2).expand({-1, -1, key_heads, -1});
   const at::Tensor keys = at::cat({latent, seen.second.unflatten(-1, {key_heads, w.rope.dims()})}, -1);
-  const at::Tensor mixed = mixed_values(at::cat({q_latent, q.narrow(-1, w.nope_dim, w.rope.dims())}, -1), keys, latent, w.scale, seen.mask);  // [B,T,H,r]
+  const at::Tensor mixed = mixed_values(at::cat({q_latent, q.narrow(-1, w.nope_dim, w.rope.dims())}, -1), keys, latent, {w.scale, w.limits, seen.mask});  // [B,T,H,r]
   return at::einsum("btgsr,gvr->btgsv", {mixed.unflatten(2, {w.groups, share}), v_up}).flatten(2, 3);
 }
 
@@ -159,7 +152,7 @@ at::Tensor mix(const LowRankKvWeights& w, const at::Tensor& q, const Seen& seen)
   at::Tensor keys = project(seen.first, w.k_b).unflatten(-1, {w.kv_heads, w.head_dim});
   if (w.norm) keys = rms_norm(keys, w.norm->key, w.norm->eps);
   keys = apply_rope(keys, table_at(w.rope, seen.positions, 0, keys.size(1), keys.device()));
-  return mixed_values(q, keys, project(seen.second, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim}), w.scale, seen.mask).flatten(2);
+  return mixed_values(q, keys, project(seen.second, w.v_b).unflatten(-1, {w.kv_heads, w.head_dim}), {w.scale, w.limits, seen.mask}).flatten(2);
 }
 
 // ---- whole sequences and packed ones --------------------------------------------------------------------------------
@@ -177,11 +170,23 @@ at::Tensor heads_of(const Form& w, const at::Tensor& x, LayerCache* cache, MlaPa
   return mix(w, s.q, {s.first, s.second, {}, {}, absorbed});
 }
 
+// Angles of all segments' tokens. Where frequencies follow a sequence's length, each segment has its own.
+RopeTable packed_table(const RopePlan& plan, const std::vector<Segment>& segments, at::Device device) {
+  std::vector<at::Tensor> positions, cos, sin;
+  for (const Segment& segment : segments) positions.push_back(segment.positions);
+  if (!plan.by_length()) return table_at(plan, at::cat(positions), 0, 0, device);
+  for (const at::Tensor& each : positions) {
+    const RopeTable table = table_at(plan, each, 0, 0, device);
+    cos.push_back(table.cos);
+    sin.push_back(table.sin);
+  }
+  return {at::cat(cos), at::cat(sin)};
+}
+
 template <class Form>
 at::Tensor packed_heads_of(const Form& w, const at::Tensor& x, const std::vector<Segment>& segments, std::size_t layer) {
-  std::vector<at::Tensor> positions, mixed;
-  for (const Segment& segment : segments) positions.push_back(segment.positions);
-  const Streams s = streams_of(w, x, table_at(w.rope, at::cat(positions), 0, 0, x.device()));
+  std::vector<at::Tensor> mixed;
+  const Streams s = streams_of(w, x, packed_table(w.rope, segments, x.device()));
   int64_t start = 0;
   for (const Segment& segment : segments) {
     const int64_t tokens = segment.positions.numel();
@@ -195,69 +200,21 @@ at::Tensor packed_heads_of(const Form& w, const at::Tensor& x, const std::vector
       seen.second = at::cat({prefix.second, seen.second}, 1);
       seen.positions = at::cat({at::arange(segment.prefix->length(), segment.positions.options()), segment.positions});
     }
+    if (seen.mask.defined() && w.limits.window > 0) seen.mask = with_window(seen.mask, segment.positions, seen.positions, w.limits.window);
     mixed.push_back(mix(w, s.q.narrow(1, start, tokens), seen));
     start += tokens;
   }
   return at::cat(mixed, 1);
 }
 
-// ---- softmax(q k^T) v -----------------------------------------------------------------------------------------------
-
-at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& added) {
-  const int64_t queries = q.size(1), keys = k.size(1), share = q.size(2) / k.size(2), v_dim = v.size(3);
-  const auto heads_first = [](const at::Tensor& t) { return t.transpose(1, 2); };
-  // The flash back ends want one width for all three: zero columns of v come out as zeros and are cut again.
-  const int64_t padding = q.size(3) - v_dim;
-  const at::Tensor wide_v = padding > 0 ? at::constant_pad_nd(v, {0, padding}) : v;
-  std::optional<at::Tensor> mask;
-  if (added.defined()) mask = added.to(q.options());
-  else if (queries > 1 && queries != keys)
-    mask = at::ones({queries, keys}, q.options().dtype(at::kBool)).tril_(keys - queries);
-  const at::Tensor out = at::scaled_dot_product_attention(
-      heads_first(q), heads_first(k).repeat_interleave(share, 1), heads_first(wide_v).repeat_interleave(share, 1), mask, 0.0,
-      !added.defined() && queries > 1 && queries == keys, scale);
-  return heads_first(out).narrow(-1, 0, v_dim);
-}
-
-// Blocks of queries against the keys that they may see; the heads of a group are rows of one GEMM.
-at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& added) {
-  const int64_t batch = q.size(0), queries = q.size(1), heads = q.size(2), keys = k.size(1), groups = k.size(2);
-  const int64_t share = heads / groups, past = keys - queries;
-  const auto by_group = [&](const at::Tensor& t) { return t.permute({0, 2, 1, 3}).reshape({batch * groups, keys, t.size(3)}); };
-  const at::Tensor k_rows = by_group(k), v_rows = by_group(v);
-  const at::Tensor q_groups = q.unflatten(2, {groups, share}).permute({0, 2, 3, 1, 4});  // [B,G,share,T,dk]
-  at::Tensor out = at::empty({batch, queries, groups, share, v.size(3)}, q.options());
-
-  for (int64_t start = 0; start < queries; start += kQueryBlock) {
-    const int64_t rows = std::min(kQueryBlock, queries - start), visible = past + start + rows;
-    const at::Tensor block = (q_groups.narrow(3, start, rows) * scale).reshape({batch * groups, share * rows, q.size(3)});
-    at::Tensor scores = at::bmm(block, k_rows.narrow(1, 0, visible).transpose(1, 2));
-    if (added.defined()) {
-      scores.view({batch * groups, share, rows, visible}).add_(added.narrow(0, start, rows).narrow(1, 0, visible));  // hides what comes later too
-    } else if (rows > 1) {
-      const at::Tensor mask =
-          at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);
-      scores.view({batch * groups, share, rows, visible}).narrow(3, visible - rows, rows).add_(mask);
-    }
-    const at::Tensor mixed = at::bmm(at::softmax(scores, -1), v_rows.narrow(1, 0, visible));
-    out.narrow(1, start, rows).copy_(mixed.view({batch, groups, share, rows, v.size(3)}).permute({0, 3, 1, 2, 4}));
-  }
-  return out.flatten(2, 3);
-}
-
-at::Tensor mixed_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const at::Tensor& mask) {
-  const bool own_blocks = q.device().is_cpu() && q.scalar_type() == at::kFloat;
-  return own_blocks ? blocked_attention(q, k, v, scale, mask) : fused_attention(q, k, v, scale, mask);
-}
-
 }  // namespace
 
-at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const ScoreLimits& limits) {
   if (q.dim() != 4 || k.dim() != 4 || v.dim() != 4 || q.size(3) != k.size(3) || k.size(2) != v.size(2) ||
       k.size(1) != v.size(1) || q.size(2) % k.size(2) != 0 || k.size(1) < q.size(1))
     fail<ShapeError>("causal_attention", "wanted q [B,T,H,dk], k [B,S,G,dk], v [B,S,G,dv] with S >= T and H % G = 0, got ",
                      q.sizes(), ", ", k.sizes(), ", ", v.sizes());
-  return mixed_values(q, k, v, scale, {});
+  return mixed_values(q, k, v, {scale, limits, {}});
 }
 
 at::Tensor packed_attention(const AttentionWeights& weights, const at::Tensor& x, const std::vector<Segment>& segments, int64_t layer) {

@@ -15,13 +15,14 @@ at::Tensor attention_forward(const AttentionWeights& weights, const at::Tensor& 
 at::Tensor attention_heads(const AttentionWeights& weights, const at::Tensor& x);
 
 // softmax(scale * q k^T, causal) v without the full score matrix.
-//   q [B,T,H,dk]  k [B,S,G,dk]  v [B,S,G,dv]  ->  [B,T,H,dv];  query t sees keys 0 .. S-T+t; head i reads group i/(H/G)
-at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+//   q [B,T,H,dk]  k [B,S,G,dk]  v [B,S,G,dv]  ->  [B,T,H,dv];  query t sees keys 0 .. S-T+t, of them the last `window` where there is
+//   one; head i reads group i/(H/G)
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, const ScoreLimits& limits = {});
 
 // Several sequences in one row of tokens, so that products see them all and nothing is padded. Each token sees those of its own
 // segment alone: the earlier ones, and what the segment's cache holds.
 struct Segment {
-  at::Tensor positions;      // [T] int64, of its tokens, which stand in the row one after another
+  at::Tensor positions;      // [T] int64, of its tokens, which stand in the row one after another; without a mask, in succession
   at::Tensor mask;           // optional [T,T] fp32, added to the scores: continuations of one beginning do not see each other
   KvCache* cache = nullptr;  // optional, B = 1: the tokens follow those in it, whose positions are 0 .. length-1, and join them
   const KvCache* prefix = nullptr;  // the same, but it stays as it is: many segments may follow it. A mask is then [T, length+T]

@@ -23,6 +23,12 @@ struct QkNorm {
   double eps = 1e-6;
 };
 
+// What happens to scores s = scale * (q . k) before the softmax, beside causality.
+struct ScoreLimits {
+  double softcap = 0;  // s becomes softcap * tanh(s / softcap) (Gemma 2); 0: it stays
+  int64_t window = 0;  // a query sees that many tokens, itself the last of them; 0: all
+};
+
 // The original: grouped-query attention (multi-head when G = H).
 struct GqaWeights {
   at::Tensor q;  // [H*h, D]
@@ -34,6 +40,7 @@ struct GqaWeights {
   RopePlan rope;  // one rope head of h dims
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   double scale = 0;  // of the scores, h^-1/2
+  ScoreLimits limits;
 };
 
 // Before the latent of a q/k-norm model: u = [norm(W_q x); norm(W_k x); W_v x]. What follows is linear in u, so the norm stays
@@ -65,6 +72,7 @@ struct MlaWeights {
   RopePlan rope;        // rope_heads is 1 or G
   int64_t heads = 0, groups = 0, nope_dim = 0, v_dim = 0;
   double scale = 0;
+  ScoreLimits limits;
   int64_t rank() const { return kv_a.size(0); }
 };
 
@@ -79,6 +87,7 @@ struct LowRankKvWeights {
   RopePlan rope;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   double scale = 0;
+  ScoreLimits limits;
 };
 
 using AttentionWeights = std::variant<GqaWeights, MlaWeights, LowRankKvWeights>;

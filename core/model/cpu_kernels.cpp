@@ -40,6 +40,7 @@ bool own_loops(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_typ
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (!own_loops(x) || weight.scalar_type() != at::kFloat || wants_gradient(weight)) {
     const at::Tensor wide = x.to(at::kFloat);
+    if (weight.scalar_type() == at::kFloat) return (wide * at::rsqrt(wide.square().mean(-1, true) + eps) * weight).to(x.scalar_type());
     return (wide * at::rsqrt(wide.square().mean(-1, true) + eps)).to(x.scalar_type()) * weight;
   }
   const at::Tensor in = x.contiguous();
@@ -54,12 +55,26 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return out;
 }
 
-at::Tensor swiglu(const at::Tensor& gate_up) {
+namespace {
+
+at::Tensor activated(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::silu: return at::silu(x);
+    case Activation::gelu_tanh: return at::gelu(x, "tanh");
+    case Activation::gelu: return at::gelu(x);
+  }
+  return {};
+}
+
+}  // namespace
+
+at::Tensor gated(const at::Tensor& gate_up, Activation activation) {
   const int64_t inner = gate_up.size(-1) / 2;
   at::Tensor gate = gate_up.narrow(-1, 0, inner);
-  if (wants_gradient(gate_up)) return at::silu(gate) * gate_up.narrow(-1, inner, inner);
-  at::silu_(gate);  // gate_up is the caller's fresh GEMM result
-  return gate.mul_(gate_up.narrow(-1, inner, inner));
+  const at::Tensor up = gate_up.narrow(-1, inner, inner);
+  if (wants_gradient(gate_up) || activation != Activation::silu) return activated(gate, activation) * up;
+  at::silu_(gate);  // in place: gate_up is a fresh GEMM result
+  return gate.mul_(up);
 }
 
 at::Tensor apply_rope(const at::Tensor& x, const RopeTable& table) {

@@ -2,14 +2,21 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include "core/checkpoint/model_config.h"
 #include "core/model/rope.h"
 
 namespace mla {
 
-// x * rsqrt(mean(x^2) + eps) * weight over the last dim, statistics in fp32.  x [...,D]  weight [D]
+// x weight^T, plus `bias` where it is defined.  x [...,n]  weight [m,n]  bias [m]  ->  [...,m]
+inline at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+// x * rsqrt(mean(x^2) + eps) * weight over the last dim, statistics in fp32.  x [...,D]  weight [D]  ->  x's dtype. A weight in fp32
+// beside a narrower x is multiplied in fp32 (Gemma).
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// silu(gate) * up from x [...,2*I], gate first -> [...,I]
-at::Tensor swiglu(const at::Tensor& gate_up);
+// activation(gate) * up from x [...,2*I], gate first -> [...,I]. x is the caller's to lose.
+at::Tensor gated(const at::Tensor& gate_up, Activation activation);
 
 }  // namespace mla

@@ -7,7 +7,20 @@
 
 namespace mla {
 
-at::Tensor Decoder::embed(const at::Tensor& ids) const { return at::embedding(embedding, ids.to(device())); }
+void each_layer_tensor(DecoderLayer& layer, const std::function<void(at::Tensor&)>& visit) {
+  for (at::Tensor* t : {&layer.attention_norm, &layer.mlp_norm, &layer.gate_up, &layer.down, &layer.gate_up_bias, &layer.down_bias,
+                        &layer.attention_post_norm, &layer.mlp_post_norm})
+    visit(*t);
+  if (layer.experts)
+    for (at::Tensor* t : {&layer.experts->router, &layer.experts->gate_up, &layer.experts->down}) visit(*t);
+  each_attention_tensor(layer.attention, visit);
+}
+
+at::Tensor Decoder::embed(const at::Tensor& ids) const {
+  const at::Tensor rows = at::embedding(embedding, ids.to(device()));
+  if (config.embedding_scale == 1) return rows;
+  return rows * at::full({}, config.embedding_scale, rows.options());  // the scale is rounded to the model's dtype first
+}
 
 at::Tensor Decoder::attention_input(int64_t layer, const at::Tensor& residual) const {
   return rms_norm(residual, layers[static_cast<std::size_t>(layer)].attention_norm, config.rms_norm_eps);
@@ -15,15 +28,25 @@ at::Tensor Decoder::attention_input(int64_t layer, const at::Tensor& residual) c
 
 at::Tensor Decoder::layer_forward(int64_t layer, const at::Tensor& residual, const at::Tensor& normed, LayerCache* cache,
                                   MlaPath path) const {
-  const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
-  at::Tensor hidden = attention_forward(weights.attention, normed, cache, path).add_(residual);
+  at::Tensor hidden = attention_output(layer, normed, cache, path).add_(residual);
   return hidden.add_(mlp(layer, hidden));
+}
+
+at::Tensor Decoder::after_attention(int64_t layer, const at::Tensor& output) const {
+  const at::Tensor& norm = layers[static_cast<std::size_t>(layer)].attention_post_norm;
+  return norm.defined() ? rms_norm(output, norm, config.rms_norm_eps) : output;
+}
+
+at::Tensor Decoder::attention_output(int64_t layer, const at::Tensor& normed, LayerCache* cache, MlaPath path) const {
+  return after_attention(layer, attention_forward(layers[static_cast<std::size_t>(layer)].attention, normed, cache, path));
 }
 
 at::Tensor Decoder::mlp(int64_t layer, const at::Tensor& residual) const {
   const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
-  const at::Tensor inner = swiglu(at::linear(rms_norm(residual, weights.mlp_norm, config.rms_norm_eps), weights.gate_up));
-  return at::linear(inner, weights.down);
+  const at::Tensor normed = rms_norm(residual, weights.mlp_norm, config.rms_norm_eps);
+  const at::Tensor out = weights.experts ? experts_forward(*weights.experts, normed, config.activation)
+                                         : project(gated(project(normed, weights.gate_up, weights.gate_up_bias), config.activation), weights.down, weights.down_bias);
+  return weights.mlp_post_norm.defined() ? rms_norm(out, weights.mlp_post_norm, config.rms_norm_eps) : out;
 }
 
 at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath path) const {
@@ -39,7 +62,10 @@ at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath p
   return rms_norm(hidden, final_norm, config.rms_norm_eps);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden) const { return at::linear(hidden, head).to(at::kFloat); }
+at::Tensor Decoder::logits(const at::Tensor& hidden) const {
+  const at::Tensor logits = at::linear(hidden, head).to(at::kFloat);
+  return config.logit_softcap > 0 ? at::tanh(logits / config.logit_softcap) * config.logit_softcap : logits;
+}
 
 at::Tensor Decoder::packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const {
   if (ids.dim() != 1) fail<ShapeError>("decoder", "wanted ids [N], got ", ids.sizes());
@@ -47,7 +73,8 @@ at::Tensor Decoder::packed_hidden(const at::Tensor& ids, const std::vector<Segme
     if (segment.cache != nullptr) segment.cache->prepare(layers.size());
   at::Tensor hidden = embed(ids.unsqueeze(0));
   for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
-    hidden = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), segments, layer).add_(hidden);
+    const at::Tensor attended = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), segments, layer);
+    hidden = after_attention(layer, attended).add_(hidden);
     hidden.add_(mlp(layer, hidden));
     if (device().is_cpu()) require_finite(hidden, "after layer " + std::to_string(layer));
   }
@@ -62,10 +89,7 @@ int64_t Decoder::parameters() const {
     if (t.defined() && seen.insert(t.const_data_ptr()).second) count += t.numel();
   };
   add(embedding), add(final_norm), add(head);
-  for (const DecoderLayer& layer : layers) {
-    for (const at::Tensor* t : {&layer.attention_norm, &layer.mlp_norm, &layer.gate_up, &layer.down}) add(*t);
-    for (const auto& [name, tensor] : named_tensors(layer.attention)) add(tensor);
-  }
+  for (DecoderLayer layer : layers) each_layer_tensor(layer, add);
   return count;
 }
 

@@ -1,4 +1,5 @@
-// A llama-style decoder: RMS norm, attention in one of three forms, SwiGLU. All tensors of one model share dtype and device.
+// A llama-style decoder: RMS norm, attention in one of three forms, a gated MLP or experts. All tensors of one model share dtype and
+// device, but for norms that a family keeps in fp32 (ModelConfig::wide_norms).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -9,6 +10,7 @@
 
 #include "core/checkpoint/checkpoint.h"
 #include "core/model/attention.h"
+#include "core/model/experts.h"
 
 namespace mla {
 
@@ -16,9 +18,15 @@ struct DecoderLayer {
   at::Tensor attention_norm;  // [D]
   AttentionWeights attention;
   at::Tensor mlp_norm;  // [D]
-  at::Tensor gate_up;   // [2*I, D], gate rows first
+  at::Tensor gate_up;   // [2*I, D], gate rows first; undefined where there are experts
   at::Tensor down;      // [D, I]
+  at::Tensor gate_up_bias, down_bias;                // optional
+  at::Tensor attention_post_norm, mlp_post_norm;     // [D], optional: norms of what attention and MLP add (gemma2)
+  std::optional<Experts> experts;                    // in place of the MLP
 };
+
+// Calls visit(tensor) on every tensor of a layer, attention's and undefined ones included.
+void each_layer_tensor(DecoderLayer& layer, const std::function<void(at::Tensor&)>& visit);
 
 struct Decoder {
   ModelConfig config;
@@ -34,13 +42,16 @@ struct Decoder {
   at::Tensor last_hidden(const at::Tensor& ids, KvCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
   // Packed sequences: ids [N] of all segments -> normed last hidden states [N,D]. Caches that are empty are given their layers.
   at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const;
-  // hidden [..., D] -> logits [..., V], fp32
+  // hidden [..., D] -> logits [..., V], fp32, soft-capped where the model caps them
   at::Tensor logits(const at::Tensor& hidden) const;
 
   at::Tensor embed(const at::Tensor& ids) const;  // [B,T] -> [B,T,D]
   // The layer's normed attention input, what calibration measures.  [B,T,D] -> [B,T,D]
   at::Tensor attention_input(int64_t layer, const at::Tensor& residual) const;
-  // Gated MLP of the layer, its norm included: what is added to `residual`.  [B,T,D] -> [B,T,D]
+  // What the layer's attention adds to the residual stream: its output, or that normed where the model norms it.  [B,T,D] -> [B,T,D]
+  at::Tensor after_attention(int64_t layer, const at::Tensor& output) const;
+  at::Tensor attention_output(int64_t layer, const at::Tensor& normed, LayerCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
+  // Gated MLP or experts of the layer, norms included: what is added to `residual`.  [B,T,D] -> [B,T,D]
   at::Tensor mlp(int64_t layer, const at::Tensor& residual) const;
   // residual + attention, then + MLP. `normed` is attention_input(layer, residual).
   at::Tensor layer_forward(int64_t layer, const at::Tensor& residual, const at::Tensor& normed,

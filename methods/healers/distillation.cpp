@@ -75,7 +75,7 @@ class Distillation : public Healer {
       weights = token_weights(batch);
       weights = (weights / weights.sum().clamp_min(1e-30)).unsqueeze(-1);
     }
-    const at::Tensor difference = attention_forward(attention, normed) - wanted;
+    const at::Tensor difference = context.converted.after_attention(context.layer, attention_forward(attention, normed)) - wanted;
     return (difference.square() * weights).sum();
   }
 

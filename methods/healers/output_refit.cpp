@@ -1,8 +1,11 @@
 #include "methods/healers/output_refit.h"
 
+#include "core/model/cpu_kernels.h"
+
 namespace mla {
 namespace {
 
+constexpr double kLeastGain = 1e-3;  // of a post-norm's weights, relative to their rms: below it a row of the output carries nothing
 constexpr double kMassive = 50;  // a token's mean square over the original's median, from which on it counts as massive
 
 class OutputRefit : public Healer {
@@ -17,7 +20,7 @@ class OutputRefit : public Healer {
       const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
       const at::Tensor weights = token_weights(batch).flatten().unsqueeze(1);
       const at::Tensor heads = attention_heads(attention, normed).flatten(0, 1).to(at::kFloat);
-      const at::Tensor wanted = wanted_output(context, batch).flatten(0, 1).to(at::kFloat);
+      const at::Tensor wanted = wanted_output(context, batch, heads).to(at::kFloat);
       const at::Tensor weighted = heads * weights;
       products += weighted.t().matmul(heads).to(at::kCPU, at::kDouble);
       cross += wanted.t().matmul(weighted).to(at::kCPU, at::kDouble);
@@ -36,9 +39,16 @@ class OutputRefit : public Healer {
 
 }  // namespace
 
-at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& batch) {
-  const at::Tensor wanted = batch.target - batch.residual;
-  const at::Tensor& bias = output_bias(context.converted.layers[static_cast<std::size_t>(context.layer)].attention);
+at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& batch, const at::Tensor& heads) {
+  DecoderLayer& layer = context.converted.layers[static_cast<std::size_t>(context.layer)];
+  at::Tensor wanted = (batch.target - batch.residual).flatten(0, 1);
+  const at::Tensor& bias = output_bias(layer.attention);
+  if (const at::Tensor& norm = layer.attention_post_norm; norm.defined()) {
+    const at::Tensor now = project(heads.to(at::kFloat), output_projection(layer.attention).to(at::kFloat), bias.defined() ? bias.to(at::kFloat) : bias);
+    const at::Tensor weight = norm.to(at::kFloat), least = kLeastGain * weight.square().mean().sqrt();
+    const at::Tensor gain = at::where(weight.abs() < least, at::copysign(least.expand_as(weight), weight), weight);
+    wanted = wanted.to(at::kFloat) / gain * now.square().mean(-1, true).sqrt();
+  }
   return bias.defined() ? wanted - bias : wanted;
 }
 

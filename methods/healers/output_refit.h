@@ -16,8 +16,10 @@ std::unique_ptr<Healer> make_output_refit(const OutputRefitOptions& options);
 // [B,T] fp32
 at::Tensor token_weights(const HealingBatch& batch);
 
-// What W_O applied to the heads' values should give, so that the converted stream meets the original's.  [B,T,D]
-at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& batch);
+// What W_O applied to the heads' values should give, so that the converted stream meets the original's: the difference of the streams,
+// less W_O's bias. Where the model norms attention's output (gemma2), that difference through the norm backwards: divided by its
+// weights and set to the rms that W_O gives now, which the norm does not see.  heads [B*T,H*v]  ->  [B*T,D]
+at::Tensor wanted_output(const ConversionContext& context, const HealingBatch& batch, const at::Tensor& heads);
 
 // A layer's output projection and its bias, to be written to.
 at::Tensor& output_projection(AttentionWeights& weights);

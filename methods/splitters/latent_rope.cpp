@@ -1,13 +1,14 @@
 #include "methods/splitters/latent_rope.h"
 
 #include "core/base/error.h"
+#include "core/model/rope_plan.h"
 
 namespace mla {
 namespace {
 
 class LatentRope : public Splitter {
  public:
-  LatentRope(const LatentRopeOptions& options, double theta) : options_(options), theta_(theta) {}
+  LatentRope(const LatentRopeOptions& options, RopePlan head) : options_(options), head_(std::move(head)) {}
   StatKinds needs() const override { return {.input_moments = options_.metric != SvdMetric::weights}; }
   Json state() const override {
     return {{"splitter", "latent_rope"}, {"heads", options_.heads}, {"dims", options_.dims}, {"metric", static_cast<int>(options_.metric)},
@@ -27,7 +28,9 @@ class LatentRope : public Splitter {
       q_rope.push_back(up.narrow(0, head / share * h, h).t().matmul(q.narrow(0, head * h, h)));
     split.q_rope = at::cat(q_rope);
     split.q_nope = q.narrow(0, 0, 0);
-    split.rope = {standard_inv_freq(theta_, options_.dims).repeat({options_.heads}).unsqueeze(0), layer.rope.attention_factor};
+    split.rope = head_;
+    split.rope.attention_factor = layer.rope.attention_factor;
+    split.rope.each([&](at::Tensor& t) { t = t.repeat({1, options_.heads}); });
     split.heads = layer.heads;
     split.groups = layer.kv_heads;
     split.nope_dim = 0;
@@ -91,7 +94,7 @@ class LatentRope : public Splitter {
   }
 
   LatentRopeOptions options_;
-  double theta_;
+  RopePlan head_;  // of m dims
 };
 
 }  // namespace
@@ -99,7 +102,7 @@ class LatentRope : public Splitter {
 std::unique_ptr<Splitter> make_latent_rope(const LatentRopeOptions& options, const ModelConfig& model) {
   if (options.dims % 2 != 0)
     fail<ConfigError>("mla_retrofit", "wanted an even head_dim with rope_mode extend, as its dims are rotated in pairs, got ", options.dims);
-  return std::make_unique<LatentRope>(options, model.rope_theta);
+  return std::make_unique<LatentRope>(options, rope_plan(model, options.dims));
 }
 
 }  // namespace mla

@@ -17,6 +17,7 @@ struct LatentRopeOptions {
   SvdMetric metric = SvdMetric::second_moment;
   bool absorb = false;
 };
+// Throws ConfigError where the model gives frequencies for its own head width alone and m is another.
 // The factorizer behind it: values by weighted_svd, or tied_latent with `absorb`.
 std::unique_ptr<Splitter> make_latent_rope(const LatentRopeOptions& options, const ModelConfig& model);
 

@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "core/base/error.h"
+#include "core/model/rope_plan.h"
 
 namespace mla {
 namespace {
 
 class MeanRopeKey : public Splitter {
  public:
-  MeanRopeKey(const MeanRopeKeyOptions& options, double theta) : options_(options), theta_(theta) {}
+  MeanRopeKey(const MeanRopeKeyOptions& options, RopePlan key) : options_(options), key_(std::move(key)) {}
   StatKinds needs() const override { return {}; }
   Json state() const override {
     return {{"splitter", "mean_rope_key"}, {"rope_dim", options_.rope_dim}, {"nope_dim", options_.nope_dim}, {"interleaved", options_.interleaved}};
@@ -33,7 +34,8 @@ class MeanRopeKey : public Splitter {
     split.k_up = at::kron(at::eye(groups, at::kDouble), one_head.narrow(0, 0, n));
     split.v = layer.v.to(at::kCPU, at::kDouble);
     split.o = layer.o;
-    split.rope = {standard_inv_freq(theta_, rope_dim).unsqueeze(0), layer.rope.attention_factor};
+    split.rope = key_;
+    split.rope.attention_factor = layer.rope.attention_factor;
     split.heads = heads;
     split.groups = groups;
     split.nope_dim = n;
@@ -50,7 +52,7 @@ class MeanRopeKey : public Splitter {
     return at::cat({rows.slice(0, 0, std::nullopt, 2), rows.slice(0, 1, std::nullopt, 2)});
   }
   MeanRopeKeyOptions options_;
-  double theta_;
+  RopePlan key_;  // of d_R dims
 };
 
 }  // namespace
@@ -60,7 +62,7 @@ std::unique_ptr<Splitter> make_mean_rope_key(const MeanRopeKeyOptions& options, 
   if (options.rope_dim % 2 != 0 || options.rope_dim > h || options.nope_dim > h)
     fail<ConfigError>("x_ecomla", "wanted qk_rope_head_dim even and both head dims at most head_dim = ", h, ", got rope ", options.rope_dim,
                       " and nope ", options.nope_dim);
-  return std::make_unique<MeanRopeKey>(options, model.rope_theta);
+  return std::make_unique<MeanRopeKey>(options, rope_plan(model, options.rope_dim));
 }
 
 }  // namespace mla

@@ -11,7 +11,7 @@ struct MeanRopeKeyOptions {
   int64_t nope_dim = 0;  // n
   bool interleaved = true;  // pairs (2i, 2i+1) of the last d_R dims, as the released code rotates them; else (i, i + d_R/2)
 };
-// Throws ConfigError when a width does not fit head_dim.
+// Throws ConfigError when a width does not fit head_dim, or the model gives frequencies for its own head width alone and d_R is another.
 std::unique_ptr<Splitter> make_mean_rope_key(const MeanRopeKeyOptions& options, const ModelConfig& model);
 
 }  // namespace mla

@@ -44,7 +44,8 @@ SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>
   const int64_t h = layer.head_dim, half = h / 2, share = layer.heads / layer.kv_heads;
   const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
   const at::Tensor identity = at::eye(layer.kv_heads * h, at::kDouble);
-  std::vector<at::Tensor> q_rope(static_cast<std::size_t>(layer.heads)), q_nope = q_rope, k_rope, k_free, frequencies, rope_map, free_map;
+  std::vector<at::Tensor> q_rope(static_cast<std::size_t>(layer.heads)), q_nope = q_rope, k_rope, k_free, rope_map, free_map;
+  std::vector<RopePlan> plans;
   for (int64_t g = 0; g < layer.kv_heads; ++g) {
     const at::Tensor keep = kept[static_cast<std::size_t>(g)].nonzero().flatten(), left = kept[static_cast<std::size_t>(g)].logical_not().nonzero().flatten();
     const at::Tensor rotated = at::cat({keep, keep + half}), still = at::cat({left, left + half});
@@ -52,7 +53,7 @@ SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>
     k_free.push_back(k.narrow(0, g * h, h).index_select(0, still));
     rope_map.push_back(identity.narrow(0, g * h, h).index_select(0, rotated));
     free_map.push_back(identity.narrow(0, g * h, h).index_select(0, still));
-    frequencies.push_back(layer.rope.inv_freq[0].index_select(0, keep));
+    plans.push_back(layer.rope.pairs(keep));
     for (int64_t head = g * share; head < (g + 1) * share; ++head) {
       q_rope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, rotated);
       q_nope[static_cast<std::size_t>(head)] = q.narrow(0, head * h, h).index_select(0, still);
@@ -68,7 +69,7 @@ SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>
   split.o = layer.o;
   split.rope_map = at::cat(rope_map);
   split.free_map = at::cat(free_map);
-  split.rope = {at::stack(frequencies), layer.rope.attention_factor};
+  split.rope = stacked(plans);
   split.heads = layer.heads;
   split.groups = layer.kv_heads;
   split.nope_dim = split.k_free.size(0) / layer.kv_heads;

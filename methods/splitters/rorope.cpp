@@ -39,8 +39,7 @@ class Rorope : public Splitter {
     const at::Tensor free_map = rotation.narrow(2, kept, components - kept).reshape({2 * groups * (components - kept), width});
     const at::Tensor frequency = at::arange(0, half, collapse, at::kLong);
     fill(split, layer, rope_map, free_map);
-    split.rope.inv_freq = layer.rope.inv_freq.index_select(1, frequency);
-    split.rope.attention_factor = layer.rope.attention_factor;
+    split.rope = layer.rope.pairs(frequency);
     return split;
   }
 

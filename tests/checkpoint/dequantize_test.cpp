@@ -9,6 +9,7 @@
 #include "core/base/sha256.h"
 #include "core/checkpoint/checkpoint.h"
 #include "tests/checkpoint/sample_files.h"
+#include "tests/support/family_models.h"
 #include "tests/support/paths.h"
 
 using namespace mla;
@@ -23,8 +24,10 @@ const Json& goldens() {
 }
 
 GgufType type_of(const std::string& name) {
-  return std::map<std::string, GgufType>{
-      {"F32", GgufType::f32}, {"F16", GgufType::f16}, {"BF16", GgufType::bf16}, {"Q8_0", GgufType::q8_0}, {"Q4_1", GgufType::q4_1}}
+  return std::map<std::string, GgufType>{{"F32", GgufType::f32},   {"F16", GgufType::f16},   {"BF16", GgufType::bf16},     {"Q4_0", GgufType::q4_0},
+                                         {"Q4_1", GgufType::q4_1}, {"Q5_0", GgufType::q5_0}, {"Q5_1", GgufType::q5_1},     {"Q8_0", GgufType::q8_0},
+                                         {"Q2_K", GgufType::q2_k}, {"Q3_K", GgufType::q3_k}, {"Q4_K", GgufType::q4_k},     {"Q5_K", GgufType::q5_k},
+                                         {"Q6_K", GgufType::q6_k}, {"IQ4_NL", GgufType::iq4_nl}, {"IQ4_XS", GgufType::iq4_xs}}
       .at(name);
 }
 
@@ -63,6 +66,24 @@ TEST_CASE("blocks of every type dequantise to the bits of the gguf package", "[c
     const std::string in = from_hex(recorded["in"]);
     const auto out = dequantized(type_of(recorded["type"]), in);
     CHECK(bytes_of(out) == from_hex(recorded["out"]));
+  }
+}
+
+TEST_CASE("512 blocks of each quantised type dequantise to the bits of the gguf package", "[checkpoint][golden]") {
+  REQUIRE(goldens()["formula_blocks"].size() == 12);
+  for (const Json& recorded : goldens()["formula_blocks"]) {
+    const std::string type = recorded["type"];
+    INFO(type);
+    const std::size_t size = recorded["bytes"], count = recorded["blocks"];
+    REQUIRE(static_cast<std::size_t>(block_of(type_of(type)).bytes) == size);
+    std::string in;
+    for (std::size_t i = 0; i < size * count; ++i) in.push_back(static_cast<char>(formula_bits(type, i) & 255u));
+    for (const std::size_t at : recorded["halves"])
+      for (std::size_t block = 0; block < count; ++block) in[block * size + at + 1] &= static_cast<char>(0xbf);
+    REQUIRE(in.substr(0, size) == from_hex(recorded["in"]));
+
+    CHECK(bytes_of(dequantized(type_of(type), in.substr(0, size))) == from_hex(recorded["out"]));
+    CHECK(sha256_hex(bytes_of(dequantized(type_of(type), in))) == recorded["sha256"]);
   }
 }
 

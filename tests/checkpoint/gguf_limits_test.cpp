@@ -168,7 +168,7 @@ TEST_CASE("an alignment of GGUF data that is no power of two in bounds is refuse
 TEST_CASE("a GGUF tensor whose name, dimensions or type cannot be is refused", "[checkpoint][gguf][errors]") {
   constexpr uint64_t big = uint64_t{1} << 31;
   const auto typed = [](uint32_t type) {
-    return Spoilt{"wanted type F32, F16, BF16, Q8_0 or Q4_1 of tensor w.f32", [type](GgufSample& s) { s.tensors[0].type = type; }};
+    return Spoilt{"IQ4_NL or IQ4_XS of tensor w.f32, got type", [type](GgufSample& s) { s.tensors[0].type = type; }};
   };
   const auto dimensions = [](uint32_t count) {
     return Spoilt{"wanted 1 to 4 dimensions for tensor w.f32", [count](GgufSample& s) { s.tensors[0].dim_count = count; }};
@@ -181,7 +181,7 @@ TEST_CASE("a GGUF tensor whose name, dimensions or type cannot be is refused", "
                  with_dims("tensor w.f32 has too many elements", {big, big, big, big}),  // 0 in 64 bits
                  with_dims("tensor w.f32 ends behind the end", {1u << 20, 1u << 20}),
                  with_dims("wanted tensor w.f16 at offset 96", {4, 5}),  // the next one no longer follows
-                 typed(gguf::Q4_0), typed(31), typed(~0u),
+                 typed(4), typed(31), typed(~0u),
                  {"rows of tensor w.q8_0 to be a multiple of 32", [](GgufSample& s) { s.tensors[3].dims = {16, 4}; }},
                  {"rows of tensor w.q4_1 to be a multiple of 32", [](GgufSample& s) { s.tensors[4].dims = {65}; }},
                  with_offset(0), with_offset(63), with_offset(65), with_offset(96), with_offset(uint64_t{1} << 40), with_offset(~uint64_t{0}),

@@ -2,7 +2,8 @@
 
 Seeded random blocks, some with special half scales, are recorded as bytes and fp32 bit patterns; every 16-bit pattern that
 is not a NaN, and whole tensors of SmolLM2-135M-Instruct (Q4_1), by the SHA-256 of their little-endian fp32 values. Tensors
-are as the file stores them, so q and k rows are still permuted. Needs Python 3.11, numpy 2.4.6 and gguf 0.19.0.
+are as the file stores them, so q and k rows are still permuted. The other types are 512 blocks each whose bytes follow from a formula
+that tests/support/family_models.cpp has too: recorded are the first block and the SHA-256 of what all of them give. Needs Python 3.11, numpy 2.4.6 and gguf 0.19.0.
 
     python3 tests/oracle/dequantize_goldens.py MODEL.gguf tests/goldens/dequantize.json
 """
@@ -18,6 +19,10 @@ from gguf.quants import dequantize
 SPECIAL_HALVES = {"zero": 0x0000, "negative zero": 0x8000, "least subnormal": 0x0001, "greatest subnormal": 0x03ff,
                   "negative subnormal": 0x8155, "least normal": 0x0400, "negative": 0xb555, "greatest": 0x7bff, "least": 0xfbff}
 BLOCK_BYTES = {"Q8_0": 34, "Q4_1": 20}
+# Bytes of a block, and where its half-precision scales stand.
+FORMULA_BLOCKS = {"Q4_0": (18, [0]), "Q4_1": (20, [0, 2]), "Q5_0": (22, [0]), "Q5_1": (24, [0, 2]), "Q8_0": (34, [0]), "Q2_K": (84, [80, 82]),
+                  "Q3_K": (110, [108]), "Q4_K": (144, [0, 2]), "Q5_K": (176, [0, 2]), "Q6_K": (210, [208]), "IQ4_NL": (18, [0]), "IQ4_XS": (136, [0])}
+FORMULA_COUNT = 512
 TENSORS = ("token_embd.weight", "blk.0.attn_q.weight", "blk.7.attn_k.weight", "blk.29.ffn_down.weight", "output_norm.weight")
 
 
@@ -67,6 +72,30 @@ def block_cases(random, kind):
     yield case(kind, "extreme weights", extremes)
 
 
+def formula_bytes(name, count):
+    """The lowest byte of splitmix64 of the name's FNV-1a hash and the index."""
+    state = 0xcbf29ce484222325
+    for byte in name.encode():
+        state = (state ^ byte) * 0x100000001b3 % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(state) + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9e3779b97f4a7c15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
+        return ((z ^ (z >> np.uint64(31))) & np.uint64(255)).astype(np.uint8)
+
+
+def formula_blocks(kind):
+    size, halves = FORMULA_BLOCKS[kind]
+    raw = formula_bytes(kind, size * FORMULA_COUNT).reshape(-1, size).copy()
+    for at in halves:
+        raw[:, at + 1] &= 0xbf  # exponents below that of 2: finite
+    values = to_float(kind, raw.ravel())
+    assert np.isfinite(values).all()
+    per_block = len(values) // FORMULA_COUNT
+    return {"type": kind, "bytes": size, "halves": halves, "blocks": FORMULA_COUNT, "in": raw[0].tobytes().hex(),
+            "out": values[:per_block].astype("<f4").tobytes().hex(), "sha256": sha256(values)}
+
+
 def every_pattern(kind):
     bits = np.arange(1 << 16, dtype=np.uint16)
     infinity = 0x7c00 if kind == "F16" else 0x7f80
@@ -79,7 +108,7 @@ def main(model, target):
     stored = {tensor.name: tensor for tensor in GGUFReader(model).tensors}
     tensors = [{"name": name, "type": stored[name].tensor_type.name, "elements": int(stored[name].n_elements),
                 "sha256": sha256(dequantize(stored[name].data, stored[name].tensor_type))} for name in TENSORS]
-    golden = {"cases": cases, "every_pattern": {kind: every_pattern(kind) for kind in ("F16", "BF16")}, "tensors": tensors}
+    golden = {"cases": cases, "formula_blocks": [formula_blocks(kind) for kind in FORMULA_BLOCKS], "every_pattern": {kind: every_pattern(kind) for kind in ("F16", "BF16")}, "tensors": tensors}
     target.write_text(json.dumps(golden, indent=1) + "\n")
 
 
