@@ -21,7 +21,7 @@ struct Variant {
   Json changes;        // of the drawn model's config.json
 };
 const std::vector<Variant>& variants() {
-  static const Json ones = Json::array({1, 1, 1, 1, 1, 1, 1, 1});
+  static const std::vector<double> ones(32, 1.0);
   static const std::vector<Variant> all{
       {"llama", "", Json::object()},
       {"llama", ", attention biases", {{"attention_bias", true}}},
@@ -40,10 +40,10 @@ const std::vector<Variant>& variants() {
   return all;
 }
 
-// Two layers, four query heads on two KV heads of 16: small enough to convert in a moment, large enough for every recipe.
+// Two layers, four query heads on two KV heads of 64, the width that recipes have defaults for.
 ModelConfig drawn_config(const Variant& variant) {
-  Json config{{"model_type", variant.family}, {"vocab_size", 32}, {"hidden_size", 64}, {"intermediate_size", 48}, {"num_hidden_layers", 2},
-              {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 16}, {"max_position_embeddings", 128}};
+  Json config{{"model_type", variant.family}, {"vocab_size", 32}, {"hidden_size", 128}, {"intermediate_size", 48}, {"num_hidden_layers", 2},
+              {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 64}, {"max_position_embeddings", 128}};
   if (std::string(variant.family).rfind("deepseek", 0) == 0)
     config.update({{"num_key_value_heads", 4}, {"first_k_dense_replace", 2}, {"kv_lora_rank", 16}, {"q_lora_rank", nullptr}, {"qk_rope_head_dim", 8},
                    {"qk_nope_head_dim", 8}, {"v_head_dim", 8}});
