@@ -44,14 +44,14 @@ int64_t gold_of(const GoldRule& rule, const TaskRow& row, std::size_t choices) {
   return found - labels.begin();
 }
 
-// What lies before each item: the description and the solved examples.
+// What lies before each item: the description, where it is no system message, and the solved examples.
 class Prefixes {
  public:
-  Prefixes(const TaskSpec& spec, const TaskRows& rows, const TaskRows* pool, int64_t count) : spec_(spec) {
+  Prefixes(const TaskSpec& spec, const TaskRows& rows, const TaskRows* pool, int64_t count, bool chat) : spec_(spec), chat_(chat) {
     if (count > 0) draws_ = std::make_unique<FewShotDraws>(spec, rows, *pool, count);
   }
   std::string next(const TaskRow& item) {
-    std::string text = render(spec_.description, item.columns, item.where);
+    std::string text = chat_ ? "" : render(spec_.description, item.columns, item.where);
     if (draws_)
       for (const TaskRow* shot : draws_->next(item))
         text += render(spec_.few_shot.prompt, shot->columns, shot->where) + spec_.delimiter + target(*shot) + spec_.few_shot.delimiter;
@@ -65,6 +65,7 @@ class Prefixes {
     return choices[static_cast<std::size_t>(gold_of(spec_.gold, shot, choices.size()))];
   }
   const TaskSpec& spec_;
+  bool chat_;
   std::unique_ptr<FewShotDraws> draws_;
 };
 
@@ -181,20 +182,23 @@ TaskItems build_items(const TaskSpec& spec, const std::filesystem::path& root, c
     if (each != nullptr && !spec.prepare.empty())
       for (TaskRow& row : each->rows) run_step(spec.prepare, row.columns, row.where);
 
-  Prefixes prefixes(spec, rows, pool.get(), shots);
+  Prefixes prefixes(spec, rows, pool.get(), shots, options.chat);
   std::unique_ptr<LongBenchPrompts> longbench;
   if (spec.kind == TaskKind::longbench) longbench = std::make_unique<LongBenchPrompts>(spec, root, items);
   const std::size_t count = std::min(rows.rows.size(), static_cast<std::size_t>(options.limit.value_or(INT64_MAX)));
   for (std::size_t i = 0; i < count; ++i) {
     const TaskRow& row = rows.rows[i];
     const std::string prefix = prefixes.next(row), id = id_of(spec, row, i);
+    const std::string system = options.chat ? render(spec.description, row.columns, row.where) : "";
     if (spec.kind == TaskKind::multiple_choice || spec.kind == TaskKind::partial_choice) {
       items.choices.push_back(choice_item(spec, row, prefix, options.chat ? "" : spec.delimiter));
       items.choices.back().id = id;
+      items.choices.back().system = system;
       continue;
     }
     GenerationItem item = longbench ? longbench->item(row, options.context_chars) : generation_item(spec, row, prefix);
     item.id = id;
+    item.system = system;
     item.chat = spec.chat;
     if (item.answers.empty()) fail<CheckpointError>("task", "wanted at least one answer at ", row.where, ", got none");
     items.generations.push_back(std::move(item));

@@ -13,6 +13,7 @@ namespace mla {
 // The choice whose continuation is likeliest wins; the first one where they tie.
 struct ChoiceItem {
   std::string id;
+  std::string system;  // with ItemOptions::chat, the task's description; else it stands in the context
   std::vector<std::pair<std::string, std::string>> requests;  // context, continuation with its delimiter
   int64_t gold = 0;
   // Of the choice's text without the delimiter, in code points and in UTF-8 bytes: divisors of acc_norm and acc_bytes. Lighteval's
@@ -22,6 +23,7 @@ struct ChoiceItem {
 
 struct GenerationItem {
   std::string id;
+  std::string system;             // as ChoiceItem's
   std::string prompt;             // before truncation and before the chat template
   std::vector<std::string> stop;
   int64_t max_new_tokens = 0;
@@ -42,7 +44,7 @@ struct TaskItems {
 struct ItemOptions {
   std::optional<int64_t> limit;  // first rows only
   std::optional<int64_t> shots;  // instead of the task's own number
-  bool chat = false;             // the caller wraps: continuations then begin without the delimiter, as lm-eval's do
+  bool chat = false;             // the caller wraps: as lm-eval has it, continuations then begin without the delimiter and a description is a system message
   int64_t context_chars = 0;     // LongBench: cut the context to its first and last half of so many characters (MHA2MLA: 8 per token)
 };
 

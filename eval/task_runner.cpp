@@ -72,7 +72,7 @@ void answer_choices(const TaskInputs& in, const std::vector<StageModel>& stages,
   std::vector<RequestItem> requests;
   for (const ChoiceItem& item : items) {
     requests.emplace_back();
-    for (const auto& [context, continuation] : item.requests) requests.back().push_back(encode_request(in.tokenizer, context, continuation));
+    for (const auto& [context, continuation] : item.requests) requests.back().push_back(encode_request(in.tokenizer, context, continuation, !options.chat.empty()));
   }
   std::vector<LanguageModel*> models;
   for (const StageModel& stage : stages) models.push_back(stage.model);
@@ -92,21 +92,24 @@ GenerationRequest generation_request(const TaskInputs& in, const GenerationItem&
   const int64_t room = options.max_length - item.max_new_tokens;
   if (room < 1)
     fail<ConfigError>("task", "wanted --max-length above the ", item.max_new_tokens, " tokens that item ", item.id, " of ", in.spec.name, " may answer with, got ", options.max_length);
-  GenerationRequest request{{}, item.max_new_tokens, item.min_new_tokens, item.stop, {}};
-  if (in.tokenizer.eos_id() >= 0) request.stop_ids.push_back(in.tokenizer.eos_id());
+  const Tokenizer& tokenizer = in.tokenizer;
+  const bool chat = !options.chat.empty() && item.chat, longbench = in.spec.kind == TaskKind::longbench;
+  GenerationRequest request{{}, item.max_new_tokens, item.min_new_tokens, item.stop, chat ? chat_stop_ids(options.chat, tokenizer) : tokenizer.stop_ids()};
   if (item.min_new_tokens > 0) {  // samsum: stops are token ids there, and none comes before the first token
-    for (const std::string& stop : item.stop) request.stop_ids.push_back(in.tokenizer.encode(stop).back());
+    for (const std::string& stop : item.stop) request.stop_ids.push_back(tokenizer.encode(stop).back());
     request.stop.clear();
   }
-  if (in.spec.kind == TaskKind::longbench && options.truncate == "longbench") {
-    request.prompt = in.tokenizer.encode(truncate_longbench(in.tokenizer, item.prompt, {.max_length = options.max_length}));
-  } else if (in.spec.kind == TaskKind::longbench) {
-    request.prompt = truncate_tokens(in.tokenizer, item.prompt, {.max_length = room});
+  const TruncateOptions cut{.max_length = longbench && options.truncate == "longbench" ? options.max_length : room, .bos = tokenizer.adds_bos()};
+  if (longbench && options.truncate == "longbench") {
+    const std::string text = truncate_longbench(tokenizer, item.prompt, cut);
+    request.prompt = chat ? encode_chat(tokenizer, render_chat(options.chat, {{"user", text}}, tokenizer)) : tokenizer.encode(text, {.add_special = true});
+  } else if (longbench) {
+    request.prompt = truncate_tokens(tokenizer, item.prompt, cut);
   } else {  // lm-evaluation-harness cuts from the left
-    request.prompt = in.tokenizer.encode(item.prompt);
+    request.prompt = chat ? encode_chat(tokenizer, item.prompt) : tokenizer.encode(item.prompt, {.add_special = true});
     if (static_cast<int64_t>(request.prompt.size()) > room) request.prompt.erase(request.prompt.begin(), request.prompt.end() - room);
   }
-  if (request.prompt.empty()) request.prompt.push_back(in.tokenizer.bos_id() >= 0 ? in.tokenizer.bos_id() : in.tokenizer.eos_id());
+  if (request.prompt.empty()) request.prompt.push_back(tokenizer.bos_id() >= 0 ? tokenizer.bos_id() : tokenizer.eos_id());
   return request;
 }
 
@@ -157,7 +160,20 @@ void answer_task(const TaskInputs& inputs, const std::vector<StageModel>& stages
   choices ? answer_choices(inputs, stages, options, have, sink) : answer_generations(inputs, stages, options, have, sink);
 }
 
-TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std::string continuation) {
+void wrap_items(const TaskSpec& spec, const std::string& chat, const Tokenizer& tokenizer, TaskItems& items) {
+  const auto wrapped = [&](const std::string& system, const std::string& text) {
+    std::vector<ChatMessage> messages;
+    if (!system.empty()) messages.push_back({"system", system});
+    messages.push_back({"user", text});
+    return render_chat(chat, messages, tokenizer);
+  };
+  for (ChoiceItem& item : items.choices)
+    for (auto& [context, continuation] : item.requests) context = wrapped(item.system, context);
+  if (spec.kind == TaskKind::longbench) return;
+  for (GenerationItem& item : items.generations) item.prompt = wrapped(item.system, item.prompt);
+}
+
+TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std::string continuation, bool chat) {
   const std::size_t end = context.find_last_not_of(" \t\n\r\f\v") + 1;  // npos + 1 = 0: nothing but blanks
   continuation = context.substr(end) + continuation;
   context.resize(end);
@@ -167,8 +183,9 @@ TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std
     if (prefix < 0) fail<ConfigError>("task", "wanted a context, or a tokenizer with BOS or EOS, got an empty context and neither");
     return {{prefix}, tokenizer.encode(continuation)};
   }
-  request.context = tokenizer.encode(context);
-  const std::vector<int32_t> whole = tokenizer.encode(context + continuation);
+  const auto encode = [&](const std::string& text) { return chat ? encode_chat(tokenizer, text) : tokenizer.encode(text, {.add_special = true}); };
+  request.context = encode(context);
+  const std::vector<int32_t> whole = encode(context + continuation);
   request.continuation.assign(whole.begin() + static_cast<std::ptrdiff_t>(std::min(request.context.size(), whole.size())), whole.end());
   return request;
 }

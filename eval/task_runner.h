@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/base/metric.h"
-#include "core/tokenizer/tokenizer.h"
+#include "core/tokenizer/chat_template.h"
 #include "eval/batch_generation.h"
 #include "eval/continuations.h"
 #include "eval/jieba/jieba.h"
@@ -20,6 +20,7 @@ struct TaskRunOptions {
   std::string truncate = "longbench";  // how a long prompt of generation is cut: longbench (its text), tokens (MHA2MLA)
   bool rouge_compat = false;
   const Jieba* jieba = nullptr;  // for tasks whose scorer wants it
+  std::string chat;  // name of the chat template around every item; empty: none. wrap_items() has put it there, but for LongBench
   CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
 };
 
@@ -41,8 +42,14 @@ void answer_task(const TaskInputs& inputs, const std::vector<StageModel>& stages
 // eval.py rounds them. `rows` are all of one task. Throws ConfigError when a stage lacks an item.
 std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const std::vector<AnswerRow>& rows, const std::string& protocol);
 
+// Each item's text as the one message of a user, its description as the system message, rendered with the template, as
+// lm-evaluation-harness does (--apply_chat_template, few-shots in one turn). LongBench's prompts are left as they are: they are cut first
+// and wrapped by answer_task. Throws as render_chat does.
+void wrap_items(const TaskSpec& spec, const std::string& chat, const Tokenizer& tokenizer, TaskItems& items);
+
 // lm-evaluation-harness's pair: blanks at the context's end go to the continuation, both are tokenised together and the context's
-// number of tokens is cut off; an empty context is the BOS, else the EOS token. Throws ConfigError when there is neither.
-TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std::string continuation);
+// number of tokens is cut off; an empty context is the BOS, else the EOS token. The tokenizer puts its own special tokens around; those in
+// the text are read as such where it is a `chat`. Throws ConfigError when there is neither.
+TokenRequest encode_request(const Tokenizer& tokenizer, std::string context, std::string continuation, bool chat = false);
 
 }  // namespace mla

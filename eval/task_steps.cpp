@@ -8,27 +8,13 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/tokenizer/splitter.h"
 #include "eval/task_template.h"
 
 namespace mla {
 namespace {
 
-// Python's str.isspace of one character: also the four separators U+001C to U+001F.
-bool is_space(UChar32 c) { return u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }
-
-std::string strip(std::string_view text) {
-  std::size_t first = text.size(), last = 0;
-  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
-  const auto size = static_cast<int32_t>(text.size());
-  for (int32_t i = 0, start = 0; i < size; start = i) {
-    UChar32 c = 0;
-    U8_NEXT(bytes, i, size, c);
-    if (is_space(c)) continue;
-    first = std::min(first, static_cast<std::size_t>(start));
-    last = static_cast<std::size_t>(i);
-  }
-  return first >= last ? "" : std::string(text.substr(first, last - first));
-}
+std::string strip(std::string_view text) { return std::string(strip_space(text)); }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);

@@ -96,10 +96,13 @@ CalibrationStats Calibrator::collect_for_search(const Decoder& model, const Stat
   return collect_from(model, kinds, state, search_samples_ ? *search_samples_ : samples_);
 }
 
+std::string Calibrator::cache_key() const {
+  if (!use_cache_) return "";
+  return model_key_ + '\n' + samples_.key + (qk_norms_input_ ? '\n' + qk_norms_input_->sha256 : "");
+}
+
 ConversionSource Calibrator::callback() {
-  std::string key = use_cache_ ? model_key_ + '\n' + samples_.key : "";
-  if (!key.empty() && qk_norms_input_) key += '\n' + qk_norms_input_->sha256;
-  ConversionSource source([this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, key);
+  ConversionSource source([this](const Decoder& model, const StatKinds& kinds, const std::string& state) { return collect(model, kinds, state); }, cache_key());
   source.take_trace = [this] { return std::exchange(trace_, {}); };
   return source;
 }

@@ -100,6 +100,7 @@ void evaluate_tasks(EvalFlags flags) {
   flags.tasks.cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   const std::vector<TaskSpec> specs = find_tasks(flags.tasks, flags.model.data_root);
   require_writable_store(flags.store);
+  choose_chat(flags.tasks, find_model(flags.model.model));
   const LoadedModel model = load_model(flags.model);
   const std::optional<LoadedModel> reference = load_reference(flags, model);
   DecoderModel judged(model.decoder);
@@ -124,6 +125,7 @@ void evaluate_tasks(EvalFlags flags) {
 
 void evaluate(const EvalFlags& flags) {
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
+  if (!flags.tasks.chat_template.empty()) fail<UsageError>("eval", "wanted --tasks beside --template: a text is no conversation, got --corpus");
   if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   const CacheFormat cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
@@ -186,6 +188,7 @@ void add_eval_command(CLI::App& app) {
                "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --protocol llama.cpp --window 512 --kld\n"
                "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n"
+               "  mlaforge eval --model model.gguf --tasks longbench/multi_news --apply-chat-template --max-length 3500\n"
                "  mlaforge eval --model converted --tasks longbench/multi_news --kv-cache int4 --kv-backend hqq --kv-residual-rule transformers\n"
                "  mlaforge eval --model model.gguf --corpus text.txt --window 512 --max-windows 4 --kv-cache int2 --kv-group-size 32\n");
   command->callback([flags] { evaluate(*flags); });

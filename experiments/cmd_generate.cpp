@@ -3,10 +3,13 @@
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/names.h"
 #include "core/base/process.h"
 #include "core/model/generation.h"
+#include "core/tokenizer/chat_template.h"
 #include "experiments/cache_options.h"
 #include "experiments/commands.h"
+#include "experiments/data_root.h"
 #include "experiments/session.h"
 
 namespace mla {
@@ -17,8 +20,31 @@ struct GenerateFlags {
   CacheFlags cache;
   std::string prompt, prompt_file, format = "text";
   int64_t max_new_tokens = 64;
-  bool parse_special = false, ignore_eos = false;
+  std::string chat_template, system;
+  bool chat = false, parse_special = false, ignore_eos = false;
 };
+
+// Ids of the prompt, and where the answer ends. The model file is looked at for its chat template alone.
+struct Prompt {
+  std::vector<int32_t> ids, stop_ids;
+  Json chat;  // name and hash of the template, null without one
+};
+
+Prompt encode_prompt(const GenerateFlags& flags, const std::string& text, const Tokenizer& tokenizer, const std::optional<ChatChoice>& chat) {
+  if (!chat) return {tokenizer.encode(text, {.parse_special = flags.parse_special, .add_special = true}), tokenizer.stop_ids(), nullptr};
+  std::vector<ChatMessage> messages;
+  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+  messages.push_back({"user", text});
+  return {encode_chat(tokenizer, render_chat(chat->name, messages, tokenizer)), chat_stop_ids(chat->name, tokenizer), {{"name", chat->name}, {"sha256", chat->sha256}}};
+}
+
+// The template that was asked for: --chat alone means the model's own.
+std::optional<ChatChoice> chat_of(const GenerateFlags& flags) {
+  const bool asked = flags.chat || !flags.chat_template.empty();
+  if (!flags.system.empty() && !asked) fail<UsageError>("generate", "wanted --chat beside --system, got none");
+  if (!asked) return std::nullopt;
+  return choose_chat_template(find_model(flags.model.model), flags.chat_template.empty() ? "auto" : flags.chat_template);
+}
 
 std::string prompt_of(const GenerateFlags& flags) {
   if (flags.prompt.empty() == flags.prompt_file.empty())
@@ -39,13 +65,15 @@ std::size_t whole_characters(const std::string& text) {
 void generate_text(const GenerateFlags& flags) {
   const std::string prompt = prompt_of(flags);
   KvCache cache{{}, cache_format(flags.cache, parse_dtype(flags.model.dtype))};
+  const std::optional<ChatChoice> chat = chat_of(flags);
   const Stopwatch cold;
   const LoadedModel model = load_model(flags.model);
   const double load_seconds = cold.seconds();
-  const std::vector<int32_t> ids = model.tokenizer->encode(prompt, {.parse_special = flags.parse_special});
+  const Prompt encoded = encode_prompt(flags, prompt, *model.tokenizer, chat);
+  const std::vector<int32_t>& ids = encoded.ids;
   if (ids.empty()) fail<UsageError>("generate", "wanted a prompt of at least one token, got none");
   GenerationOptions options{.max_new_tokens = flags.max_new_tokens, .cache = &cache};
-  if (!flags.ignore_eos && model.tokenizer->eos_id() >= 0) options.stop_ids = {model.tokenizer->eos_id()};
+  if (!flags.ignore_eos) options.stop_ids = encoded.stop_ids;
 
   double first_token_seconds = 0;
   std::string pending;
@@ -65,7 +93,7 @@ void generate_text(const GenerateFlags& flags) {
     return;
   }
   const double decode_seconds = cold.seconds() - first_token_seconds;
-  const Json result{{"prompt", prompt}, {"text", model.tokenizer->decode(more)}, {"prompt_ids", ids}, {"ids", more},
+  const Json result{{"prompt", prompt}, {"chat_template", encoded.chat}, {"text", model.tokenizer->decode(more)}, {"prompt_ids", ids}, {"ids", more},
                     {"kv_cache", cache.format.own() ? Json(model.dtype) : Json(cache_format_name(cache.format))}, {"cache_tokens", cache.length()}, {"cache_bytes", cache.bytes()},
                     {"cache_bytes_per_token", static_cast<double>(cache.bytes()) / static_cast<double>(cache.length())}, {"load_seconds", load_seconds}, {"first_token_seconds", first_token_seconds},
                     {"tokens_per_second", more.size() > 1 && decode_seconds > 0 ? Json(static_cast<double>(more.size() - 1) / decode_seconds) : Json()}};
@@ -81,6 +109,9 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--prompt,-p", flags->prompt, "Text to continue");
   command->add_option("--prompt-file", flags->prompt_file, "File with the text to continue");
   command->add_option("--max-new-tokens,-n", flags->max_new_tokens, "Tokens to add at most [64]")->check(CLI::Range(1, 1 << 20));
+  command->add_flag("--chat", flags->chat, "Ask as a user: the prompt goes into the model's chat template, and the answer ends where its turn does");
+  command->add_option("--template", flags->chat_template, "The template of --chat: auto (the model's own, recognised by its hash), " + join(chat_template_names()) + " [auto]");
+  command->add_option("--system", flags->system, "System message of --chat [the template's own]");
   command->add_flag("--parse-special", flags->parse_special, "Read <|im_start|> and its like in the prompt as special tokens");
   command->add_flag("--ignore-eos", flags->ignore_eos, "Go on after the end-of-text token");
   add_cache_flags(*command, flags->cache);
@@ -89,8 +120,8 @@ void add_generate_command(CLI::App& app) {
                "  mlaforge generate --model model.gguf --prompt 'The capital of France is' --max-new-tokens 16\n"
                "  mlaforge generate --model converted --prompt-file story.txt --format json\n"
                "  mlaforge generate --model converted --prompt-file story.txt --kv-cache int4 --kv-residual 32 --format json\n"
-               "  mlaforge generate --model model.gguf --parse-special \\\n"
-               "      --prompt $'<|im_start|>user\\nWhat is a cache?<|im_end|>\\n<|im_start|>assistant\\n'\n");
+               "  mlaforge generate --model model.gguf --chat --prompt 'What is a cache?'\n"
+               "  mlaforge generate --model converted --template llama-3 --system 'Be brief.' --prompt 'What is a cache?'\n");
   command->callback([flags] { generate_text(*flags); });
 }
 

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "core/base/error.h"
+#include "core/base/names.h"
 #include "experiments/commands.h"
 #include "experiments/family_matrix.h"
 #include "experiments/run_options.h"
@@ -23,6 +24,7 @@ void print_text(const RecipeEntry& entry) {
   std::string stages;
   for (const char* stage : entry.stages) stages += (stages.empty() ? "" : " -> ") + std::string(stage);
   std::printf("  %s\n", stages.c_str());
+  std::printf("  exports: %s\n", join({entry.exports.begin(), entry.exports.end()}).c_str());
   for (const OptionHelp& help : entry.options) std::printf("  %-20s %s [%s]\n", flag_of(help.name).c_str(), help.meaning, help.fallback);
 }
 

@@ -5,10 +5,12 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
+#include "core/base/shell.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
 #include "experiments/sweep/worker_pool.h"
 #include "experiments/sweep_plan.h"
+#include "experiments/sweep_slurm.h"
 #include "results/run_costs.h"
 
 namespace mla {
@@ -160,6 +162,7 @@ void sweep(const SweepFlagSet& flags) {
   const SweepPlan plan = plan_sweep(flags);
   if (flags.dry_run) print_plan(flags, plan);
   else if (flags.launcher == "print") print_commands(flags, plan);
+  else if (flags.launcher == "slurm") sweep_on_slurm(flags, plan);
   else run_locally(flags, plan);
 }
 
@@ -177,12 +180,18 @@ void add_sweep_command(CLI::App& app) {
   command->add_flag("--dry-run", flags->dry_run, "Print what would be run, what the store has, estimated time and memory");
   command->add_flag("--retry-failed", flags->retry_failed, "Run what failed before once more");
   command->add_option("--lease", flags->lease_seconds, "Seconds after which a silent worker's configuration is taken over [60]")->check(CLI::Range(3, 86400));
-  command->add_option("--launcher", flags->launcher, "local, or print: the commands, for another scheduler [local]")->check(CLI::IsMember({"local", "print"}));
+  command->add_option("--job", flags->jobs, "Only the configuration whose key begins so; may be repeated [all]")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--launcher", flags->launcher, "local; slurm: a job array (docs/cluster.md); print: the commands, for another scheduler [local]")
+      ->check(CLI::IsMember({"local", "slurm", "print"}));
+  command->add_option("--slurm", flags->slurm, "An option for sbatch, as in --slurm=--partition=main; may be repeated")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--array-running", flags->array_running, "Slurm tasks at a time [as many as fit]")->check(CLI::Range(0, 100000));
+  command->add_flag("--no-submit", flags->no_submit, "Write the array's files and submit nothing");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge sweep smollm2_quick --dry-run\n"
                "  mlaforge sweep smollm2_quick --store runs.db --workers 2\n"
                "  mlaforge sweep my_sweep.json --set model=model.gguf --set freqfold=1-8*2 --store runs.db\n"
+               "  mlaforge sweep my_sweep.json --launcher slurm --threads 8 --slurm=--time=02:00:00 --store runs.db\n"
                "  mlaforge sweep my_sweep.json --launcher print > jobs.txt\n");
   command->callback([flags] { sweep(*flags); });
 }

@@ -82,6 +82,7 @@ void add_commands(CLI::App& app) {
   add_compare_command(app);
   add_eval_command(app);
   add_export_command(app);
+  add_export_model_command(app);
   add_generate_command(app);
   add_inspect_command(app);
   add_table_command(app);
@@ -91,6 +92,7 @@ void add_commands(CLI::App& app) {
   add_sweep_command(app);
   add_samples_command(app);
   add_tasks_command(app);
+  add_doctor_command(app);
 }
 
 int run_program(int argc, char** argv) {

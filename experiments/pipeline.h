@@ -38,6 +38,7 @@ class Calibrator {
   Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   ConversionSource callback();  // decompositions are cached where statistics are
+  std::string cache_key() const;  // of model and samples; empty with --no-stats-cache
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
   // For a search: statistics of samples that the held-out windows are no part of.
@@ -86,10 +87,11 @@ void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& 
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
                          const Calibrator& calibrator, const Conversion& conversion, const Json& search);
 
-// Writes the converted model with its description. Throws as save_decoder does.
+// Writes the converted model with its description for the target that `flags` name; returns and throws as export_model does.
 struct Resolved;
-void write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
-                      const Conversion& conversion, const std::string& out);
+struct ExportFlags;
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const Conversion& conversion, const ExportFlags& flags, const std::string& out);
 
 struct RunOutcome {
   int64_t run_id = 0;

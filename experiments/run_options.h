@@ -55,7 +55,4 @@ std::string flag_of(const std::string& option);
 // "--format" with its choices.
 void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices);
 
-// The command line as a shell would take it again.
-std::string shell_line(const std::vector<std::string>& argv);
-
 }  // namespace mla

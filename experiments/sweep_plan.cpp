@@ -114,17 +114,6 @@ SweepFlags overrides_of(const SweepFlagSet& flags) {
 
 fs::path config_folder() { return fs::path(build_info().source_dir) / "experiments" / "configs"; }
 
-fs::path find_sweep(const std::string& name) {
-  if (fs::exists(name)) return name;
-  const fs::path shipped = config_folder() / (name + ".json");
-  if (name.find('/') == std::string::npos && fs::exists(shipped)) return shipped;
-  std::vector<std::string> known;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(config_folder(), none)) known.push_back(entry.path().stem().string());
-  std::sort(known.begin(), known.end());
-  fail<CheckpointError>("sweep", "wanted a sweep file or a name of ", config_folder().string(), ", got '", name, "'", known_names_hint(name, known));
-}
-
 int worker_threads(const SweepFlagSet& flags) {
   if (flags.threads > 0) return flags.threads;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / std::max(1, flags.workers));
@@ -138,7 +127,31 @@ void refuse(const std::vector<std::string>& impossible, std::size_t of) {
                     " that do not (\"impossible\": \"skip\" in the file leaves them out)", listed);
 }
 
+// Only the jobs whose keys begin so; a beginning that is none's is refused.
+void keep_only(const std::vector<std::string>& beginnings, SweepPlan& plan) {
+  std::vector<PlannedJob> kept;
+  for (const std::string& beginning : beginnings) {
+    const auto found = std::find_if(plan.jobs.begin(), plan.jobs.end(), [&](const PlannedJob& each) { return each.job.key.starts_with(beginning); });
+    if (beginning.empty() || found == plan.jobs.end())
+      fail<ConfigError>("sweep", "wanted --job to begin a configuration's key, got '", beginning, "'; `--dry-run --format json` prints the keys. A key changes with "
+                        "the flags, the contents of model and texts, the threads and the program's stages");
+    kept.push_back(*found);
+  }
+  plan.jobs = std::move(kept);
+}
+
 }  // namespace
+
+fs::path find_sweep(const std::string& name) {
+  if (fs::exists(name)) return name;
+  const fs::path shipped = config_folder() / (name + ".json");
+  if (name.find('/') == std::string::npos && fs::exists(shipped)) return shipped;
+  std::vector<std::string> known;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(config_folder(), none)) known.push_back(entry.path().stem().string());
+  std::sort(known.begin(), known.end());
+  fail<CheckpointError>("sweep", "wanted a sweep file or a name of ", config_folder().string(), ", got '", name, "'", known_names_hint(name, known));
+}
 
 SweepPlan plan_sweep(const SweepFlagSet& flags) {
   Models models;
@@ -166,6 +179,7 @@ SweepPlan plan_sweep(const SweepFlagSet& flags) {
     plan.jobs.push_back(std::move(planned));
   }
   if (!plan.impossible.empty() && (!plan.file.skip_impossible || plan.jobs.empty())) refuse(plan.impossible, plan.file.jobs.size());
+  if (!flags.jobs.empty()) keep_only(flags.jobs, plan);
   return plan;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/base/names.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "eval/jieba/jieba.h"
@@ -34,6 +35,7 @@ ItemOptions item_options(const TaskFlags& flags) {
   ItemOptions options;
   if (flags.limit > 0) options.limit = flags.limit;
   options.shots = flags.shots;
+  options.chat = !flags.chat_template.empty();
   return options;
 }
 
@@ -45,6 +47,7 @@ std::string protocol_of(const TaskSpec& spec, const TaskFlags& flags, int64_t ma
   if (flags.shots) protocol += "/shots" + std::to_string(*flags.shots);
   if (spec.kind == TaskKind::longbench) protocol += '/' + flags.truncate + '-' + std::to_string(max_length);
   if (spec.kind == TaskKind::longbench && flags.rouge_compat) protocol += "/rouge-compat";
+  if (flags.chat && spec.chat) protocol += "/chat-" + flags.chat->name;
   if (!flags.cache.own()) protocol += "/kv-" + cache_format_name(flags.cache);
   return protocol;
 }
@@ -60,7 +63,15 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
   command.add_option("--truncate", flags.truncate, "How LongBench's prompts are cut: longbench (its text), tokens (MHA2MLA) [longbench]")
       ->check(CLI::IsMember({"longbench", "tokens"}))->group(group);
   command.add_flag("--rouge-compat", flags.rouge_compat, "Score 0 where the package rouge runs into Python's recursion limit")->group(group);
+  command.add_option("--template", flags.chat_template, "Chat template around each prompt: auto (the model's own, recognised by its hash), " + join(chat_template_names()) + " [none]")->group(group);
+  command.add_flag_callback("--apply-chat-template", [&flags] { if (flags.chat_template.empty()) flags.chat_template = "auto"; }, "The same as --template auto")->group(group);
   command.add_flag("--restart", flags.restart, "Begin an unfinished run anew instead of taking it up")->group(group);
+}
+
+void choose_chat(TaskFlags& flags, const std::filesystem::path& model) {
+  if (flags.chat_template.empty()) return;
+  if (flags.truncate == "tokens") fail<UsageError>("task", "wanted --truncate longbench beside --template: MHA2MLA's cut of tokens knows no chat template, got --truncate tokens");
+  flags.chat = choose_chat_template(model, flags.chat_template);
 }
 
 std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root_given) {
@@ -83,8 +94,10 @@ LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::st
   const std::filesystem::path root = data_root(root_given);
   const int64_t max_length = longest_input(flags, max_position);
   ItemOptions options = item_options(flags);
+  options.chat = options.chat && spec.chat;
   if (flags.truncate == "tokens") options.context_chars = 8 * max_length;
   LoadedTask task{spec, spec.kind == TaskKind::needle ? needle_items(spec, root, tokenizer) : build_items(spec, root, options), protocol_of(spec, flags, max_length), root};
+  if (flags.chat && spec.chat) wrap_items(spec, flags.chat->name, tokenizer, task.items);
   return task;
 }
 
@@ -94,6 +107,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   record.protocol = task.protocol;
   record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)},
                            {"shots", flags.shots.value_or(task.spec.few_shot.count)}};
+  if (flags.chat && task.spec.chat) record.config["chat_template"] = {{"name", flags.chat->name}, {"sha256", flags.chat->sha256}};
   if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
   record.stage_versions = {{"task", 1}};
   record.ad_hoc_limit = flags.limit > 0;
@@ -103,7 +117,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
 
   std::optional<Jieba> jieba;
   if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
-  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.cache};
+  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.cache};
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
   record_metrics(store, outcome.run_id, record, [&] {

@@ -19,6 +19,8 @@ struct TaskFlags {
   bool rouge_compat = false;
   bool restart = false;  // an unfinished run is not taken up again
   CacheFormat cache;     // of generation; no flag of its own
+  std::string chat_template;  // --template: a name, auto, or empty for none
+  std::optional<ChatChoice> chat;  // what the model makes of it, see choose_chat()
 };
 void add_task_flags(CLI::App& command, TaskFlags& flags);
 
@@ -36,6 +38,9 @@ struct TaskOutcome {
   std::vector<Metric> metrics;
   int64_t taken_up = 0;  // answers that an earlier attempt left
 };
+
+// Sets flags.chat where a template was asked for. Throws as choose_chat_template does, UsageError beside --truncate tokens.
+void choose_chat(TaskFlags& flags, const std::filesystem::path& model);
 
 // Everything that can be refused before a model is read. Throws ConfigError, CheckpointError.
 std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root);

@@ -131,13 +131,18 @@ void set_latent(AttentionWeights& weights, const LinearLayer& linear, const Spec
   else set_latent(std::get<LowRankKvWeights>(weights), linear, spectrum, ranks, dtype);
 }
 
+std::string form_text(const Recipe& recipe) {
+  return names_of(recipe.needs()) + (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "");
+}
+
 // What determines a layer's decomposition beside the code.
 std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
-  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + names_of(recipe.needs()) +
-         (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "") + " layer " + std::to_string(layer);
+  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + form_text(recipe) + " layer " + std::to_string(layer);
 }
 
 }  // namespace
+
+std::string partial_rope_key(const Recipe& recipe) { return "partial RoPE 1\n" + recipe.splitter->state().dump() + form_text(recipe); }
 
 int64_t Spectrum::full_rank() const {
   int64_t rank = 0;
@@ -245,6 +250,15 @@ Decoder with_latents(const Decoder& original, const Recipe& recipe, std::vector<
   return model;
 }
 
+std::vector<std::vector<at::Tensor>> energies_of(const std::vector<Spectrum>& spectra) {
+  std::vector<std::vector<at::Tensor>> energies;
+  for (const Spectrum& spectrum : spectra) {
+    energies.emplace_back();
+    for (const SpectrumPart& part : spectrum.parts) energies.back().push_back(part.compressed ? part.energies : at::Tensor());
+  }
+  return energies;
+}
+
 void to_device_of(const Decoder& original, Decoder& model) {
   if (original.device().is_cpu()) return;
   for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
@@ -306,6 +320,7 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
+  result.energies = energies_of(spectra);
   result.converted = with_latents(original, recipe, std::move(pending), std::move(spectra), result.ranks);
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);

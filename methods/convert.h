@@ -27,6 +27,8 @@ struct Conversion {
   Decoder converted;
   std::vector<LayerRanks> ranks;  // of each layer's parts; 0 where nothing was compressed
   Healing healing;  // zeros where the recipe heals nothing
+  // [layer][part] of each direction [R], descending, in the factorizer's own unit; undefined for parts that are kept whole.
+  std::vector<std::vector<at::Tensor>> energies;
 };
 
 // `collect` runs (or finds) a calibration pass; it is called for the original and, where the recipe re-calibrates, for the
@@ -37,6 +39,9 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
 
 // The first stage alone: split, nothing compressed. For searches, and as convert() itself makes it.
 Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect);
+
+// What names the partial-RoPE model beside the original and the samples: equal texts, equal bits.
+std::string partial_rope_key(const Recipe& recipe);
 
 // [latent; up] of a split layer cut at `ranks`, as attention weights in `dtype`; `linear` says what the split was made of.
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,

@@ -20,7 +20,7 @@ struct Preset {
 // Of calibration samples from the text, of samples that the model writes itself (they keep what the text does not show: code, questions,
 // other languages; none under fast, where writing a few would take longer than all the rest), and of distillation steps per layer.
 // Measured seconds are in docs/methods.md.
-const std::map<std::string, Preset> kPresets{{"fast", {32, 0, 0}}, {"default", {64, 32, 50}}, {"best", {344, 168, 200}}};
+const std::map<std::string, Preset> kPresets{{"fast", {48, 0, 0}}, {"default", {64, 32, 50}}, {"best", {344, 168, 200}}};
 
 struct Sizes {
   int64_t rope_dim, rank;
@@ -59,7 +59,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t collapse = model.head_dim / sizes.rope_dim;
   const int64_t fold = read.positive("freqfold", std::min<int64_t>(2 * collapse, model.head_dim / 2));
   const int64_t steps = read.non_negative("steps", preset.steps), step_samples = read.positive("step_samples", 4);
-  const double ridge = read.number("ridge", steps > 0 ? 0.05 : 0.1), rate = read.number("rate", 0.01), attended = read.number("attended", 4.0);
+  const double ridge = read.number("ridge", steps > 0 ? 0.05 : 0.2), rate = read.number("rate", 0.01), attended = read.number("attended", 4.0);
   const std::string metric = read.choice("metric", "query_output", {"query_output", "gradient"});
   const bool deepseek = read.flag("deepseek_compatible", false);
   const RankOptions ranks = read_rank_options(read);
@@ -100,7 +100,7 @@ const RecipeEntry stream_match{
                        {"steps", "by time_budget", "distillation steps per layer; 0: none"},
                        {"step_samples", "4", "calibration samples per step"},
                        {"rate", "0.01", "first step's size as a share of each tensor's root mean square; falls to 0"},
-                       {"ridge", "0.05, without steps 0.1", "of the refit of W_O, as a share of the mean diagonal; 0: no refit"},
+                       {"ridge", "0.05, without steps 0.2", "of the refit of W_O, as a share of the mean diagonal; 0: no refit"},
                        {"attended", "4", "how much more tokens count that others attend to"},
                        {"metric", "query_output", "weights of the PCA: query_output, gradient"},
                        {"deepseek_compatible", "false", "refuse what stock DeepSeek classes cannot hold: ranks that differ by layer"}}),

@@ -15,6 +15,11 @@ Axis padded(double low, double high, double below, double above) {
   return {low - below * span, high + above * span};
 }
 
+Axis padded_exponents(double low, double high, double below, double above) {
+  const Axis exponent = padded(std::log10(low), std::log10(high), below, above);
+  return {std::pow(10, exponent.low), std::pow(10, exponent.high), true};
+}
+
 }  // namespace
 
 double Axis::share_of(double value) const {
@@ -27,16 +32,16 @@ double Axis::value_at(double share) const {
   return low + share * (high - low);
 }
 
-Axis x_axis(const std::vector<double>& values) {
+Axis x_axis(const std::vector<double>& values, bool logarithmic) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  if (logarithmic) return padded_exponents(*low, *high, 0.06, 0.12);
   return padded(*low, *high, 0.08, 0.12);  // labels stand to the right of their points
 }
 
-Axis y_axis(const std::vector<double>& values) {
+Axis y_axis(const std::vector<double>& values, bool may_be_logarithmic) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  if (*low <= 0 || *high <= kLogarithmicAbove * *low) return padded(*low, *high, 0.08, 0.1);
-  const Axis exponent = padded(std::log10(*low), std::log10(*high), 0.08, 0.1);
-  return {std::pow(10, exponent.low), std::pow(10, exponent.high), true};
+  if (!may_be_logarithmic || *low <= 0 || *high <= kLogarithmicAbove * *low) return padded(*low, *high, 0.08, 0.1);
+  return padded_exponents(*low, *high, 0.08, 0.1);
 }
 
 std::string log_tics(const Axis& axis) {

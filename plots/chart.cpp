@@ -1,22 +1,20 @@
 #include "plots/chart.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "plots/axis.h"
 #include "plots/gnuplot.h"
 #include "plots/label_layout.h"
+#include "plots/terminals.h"
 
 namespace mla {
 namespace {
 
 // The plot area is fixed, so that labels can be placed before gnuplot runs; the legend stands to its right.
-constexpr double kWidth = 1200, kHeight = 750, kLeft = 0.085, kRight = 0.81, kBottom = 0.11, kTop = 0.92;
-constexpr LabelArea kArea{kWidth * (kRight - kLeft), kHeight * (kTop - kBottom)};
-
-// Told apart by colour-blind readers too (Okabe and Ito), and by their marks where there is no colour.
-constexpr std::array kColors{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
-constexpr std::array kMarks{7, 5, 9, 11, 13};
+constexpr LabelArea kArea{850, 600};
+constexpr double kLeft = 105, kBottom = 128, kHeight = 780, kLegend = 240, kLegendSample = 85, kLegendCharacter = 10;  // pixels
 
 template <class... Values>
 std::string format(const char* pattern, Values... values) {
@@ -55,31 +53,46 @@ std::string point_lines(const std::vector<ChartPoint>& points) {
   return lines;
 }
 
+// As wide as the legend's longest name needs.
+DrawingSize size_of(const Chart& chart) {
+  std::size_t longest = 0;
+  for (const ChartSeries& series : chart.series) longest = std::max(longest, series.name.size());
+  for (const ChartLevel& level : chart.levels) longest = std::max(longest, level.name.size());
+  const double legend = std::max(kLegend, kLegendSample + kLegendCharacter * static_cast<double>(std::min<std::size_t>(longest, 100)));
+  return {static_cast<int>(kLeft + kArea.width + legend), static_cast<int>(kHeight), 13};
+}
+
 class Drawing {
  public:
-  explicit Drawing(const Chart& chart) : chart_(chart), x_(x_axis(values(&ChartPoint::x))), y_(y_axis(values(&ChartPoint::y))) {}
+  explicit Drawing(const Chart& chart) : chart_(chart), size_(size_of(chart)), x_(x_axis(values(&ChartPoint::x), chart.x_logarithmic)), y_(y_axis(values(&ChartPoint::y), !chart.y_linear)) {}
 
   std::string axes() const;
   std::string curves(const std::string& data_name);
   const DataFile& data() const { return data_; }
+  DrawingSize size() const { return size_; }
 
  private:
   std::vector<double> values(double ChartPoint::* member) const;
   Pixel pixel_of(double x, double y) const { return {x_.share_of(x) * kArea.width, y_.share_of(y) * kArea.height}; }
   std::vector<std::string> label_lines() const;  // per series, ready for the data file
+  std::string point_tics() const;                // every x that has a point
 
   const Chart& chart_;
+  DrawingSize size_;
   Axis x_, y_;
   DataFile data_;
 };
 
-// All coordinates of one axis; levels are heights.
+// All coordinates of one axis; levels are heights, and bars reach up and down.
 std::vector<double> Drawing::values(double ChartPoint::* member) const {
   std::vector<double> all;
   for (const ChartSeries& series : chart_.series)
     for (const ChartPoint& point : series.points) all.push_back(point.*member);
-  if (member == &ChartPoint::y)
-    for (const ChartLevel& level : chart_.levels) all.push_back(level.y);
+  if (member != &ChartPoint::y) return all;
+  for (const ChartLevel& level : chart_.levels) all.push_back(level.y);
+  for (const ChartSeries& series : chart_.series)
+    for (const ChartPoint& point : series.points)
+      if (point.y_error > 0 && point.y_error < point.y) all.insert(all.end(), {point.y - point.y_error, point.y + point.y_error});
   return all;
 }
 
@@ -105,29 +118,43 @@ std::vector<std::string> Drawing::label_lines() const {
   return texts;
 }
 
+std::string Drawing::point_tics() const {
+  std::string tics;
+  const std::vector<double> all = values(&ChartPoint::x);
+  for (const double x : std::set<double>(all.begin(), all.end())) tics += (tics.empty() ? "" : ", ") + format("%.10g", x);
+  return tics;
+}
+
 std::string Drawing::axes() const {
   std::string text = "set encoding utf8\nset title " + gnuplot_quoted(chart_.title) + " noenhanced font ',15'\n";
   text += "set xlabel " + gnuplot_quoted(chart_.x_title) + " noenhanced\n";
   text += "set ylabel " + gnuplot_quoted(chart_.y_title + (y_.logarithmic ? " (log scale)" : "")) + " noenhanced\n";
-  text += format("set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", kLeft, kRight, kBottom, kTop);
-  text += format("set key at screen %g, screen %g left top Left reverse noenhanced samplen 3 spacing 1.3\n", kRight + 0.01, kTop);
+  const double right = (kLeft + kArea.width) / size_.width, top = (kBottom + kArea.height) / size_.height;
+  text += format("set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", kLeft / size_.width, right, kBottom / size_.height, top);
+  text += format("set key at screen %g, screen %g left top Left reverse noenhanced samplen 3 spacing 1.3\n", right + 0.01, top);
   text += "set grid lc rgb '#e4e4e4' lt 1\nset border 3 lc rgb '#444444'\nset tics nomirror\n";
   text += format("set xrange [%.10g:%.10g]\nset yrange [%.10g:%.10g]\n", x_.low, x_.high, y_.low, y_.high);
   if (y_.logarithmic) text += "set logscale y\nset format y '%.6g'\nset ytics (" + log_tics(y_) + ")\n";
-  return text;
+  if (x_.logarithmic) text += "set logscale x\nset xtics (" + point_tics() + ")\n";
+  return text + caption_labels(chart_.caption, size_);
 }
 
 std::string Drawing::curves(const std::string& data_name) {
   const std::string file = gnuplot_quoted(data_name);
   const std::vector<std::string> labels = label_lines();
   std::vector<std::string> parts;
+  const auto part = [&](int block, const std::string& how) { parts.push_back(file + format(" index %d using ", block) + how); };
+  if (!chart_.front.empty()) part(data_.add("front", point_lines(chart_.front)), "1:2 with steps dt 3 lw 2.5 lc rgb '#333333' title 'Pareto front'");
   for (std::size_t i = 0; i < chart_.series.size(); ++i) {
     const ChartSeries& series = chart_.series[i];
-    const std::string color = format("rgb '%s'", kColors[i % kColors.size()]), number = std::to_string(i + 1);
-    const auto part = [&](int block, const std::string& how) { parts.push_back(file + format(" index %d using ", block) + how); };
-    part(data_.add("lowest of each x, series " + number, point_lines(lowest_of_each_x(series.points))), "1:2 with lines lw 2 lc " + color + " notitle");
-    part(data_.add("x y std_error label, series " + number, point_lines(series.points)),
-         format("1:2 with points pt %d ps 1.4 lc ", kMarks[i % kMarks.size()]) + color + " title " + gnuplot_quoted(series.name));
+    const std::string color = "rgb '" + series.style.color + "'", number = std::to_string(i + 1);
+    part(data_.add("lowest of each x, series " + number, point_lines(lowest_of_each_x(series.points))),
+         format("1:2 with lines lw 2 dt %d lc ", series.style.dash) + color + " notitle");
+    const int points = data_.add("x y std_error label, series " + number, point_lines(series.points));
+    if (std::any_of(series.points.begin(), series.points.end(), [](const ChartPoint& p) { return p.y_error > 0; }))
+      part(points, "1:2:3 with yerrorbars pt -1 lw 1 lc " + color + " notitle");
+    part(points, format("1:2 with points pt %d ps 1.4 lw 2 lc ", series.style.mark) + color + " notitle");
+    parts.push_back(format("NaN with linespoints dt %d pt %d ps 1.4 lw 2 lc ", series.style.dash, series.style.mark) + color + " title " + gnuplot_quoted(series.name));  // legend
     if (labels[i].empty()) continue;
     part(data_.add("places of labels, series " + number, labels[i]), "1:2:3 with labels left font ',10' noenhanced textcolor " + color + " notitle");
   }
@@ -140,13 +167,20 @@ std::string Drawing::curves(const std::string& data_name) {
 
 }  // namespace
 
+std::vector<ChartPoint> front_of(const std::vector<ChartSeries>& series) {
+  std::vector<ChartPoint> all;
+  for (const ChartSeries& one : series) all.insert(all.end(), one.points.begin(), one.points.end());
+  std::stable_sort(all.begin(), all.end(), [](const ChartPoint& a, const ChartPoint& b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
+  std::vector<ChartPoint> front;
+  for (const ChartPoint& point : all)
+    if (front.empty() || point.y < front.back().y) front.push_back({point.x, point.y, 0, ""});
+  return front;
+}
+
 FigureText write_chart(const Chart& chart, const std::string& name) {
   Drawing drawing(chart);
   const std::string curves = drawing.curves(name + ".dat");
-  std::string script = "# Draw again with: gnuplot " + name + ".gp\n" + drawing.axes();
-  script += format("set terminal pngcairo size %g,%g font 'DejaVu Sans,13'\nset output ", kWidth, kHeight) + gnuplot_quoted(name + ".png") + '\n' + curves;
-  script += format("set terminal svg size %g,%g font 'DejaVu Sans,13' fontscale 1.3 dynamic\nset output ", kWidth, kHeight) + gnuplot_quoted(name + ".svg") + '\n' + curves;
-  return {drawing.data().text, script};
+  return {drawing.data().text, on_every_terminal(name, drawing.axes(), curves, drawing.size())};
 }
 
 }  // namespace mla

@@ -11,7 +11,8 @@
 namespace mla {
 namespace {
 
-constexpr std::array kFigures{&needle_figure, &ppl_vs_cache_figure};
+constexpr std::array kFigures{&kld_vs_cache_figure, &layer_energy_figure, &layer_ranks_figure, &memory_figure,  &needle_figure,
+                              &ppl_vs_cache_figure, &search_figure,       &spectrum_figure,   &tasks_vs_cache_figure};
 
 const NamedFigure& find_figure(std::string_view name) {
   for (const NamedFigure* figure : kFigures)
@@ -36,10 +37,10 @@ std::vector<std::string> figure_names() {
 std::vector<std::filesystem::path> write_figure(const Store& store, std::string_view name, const std::filesystem::path& out_dir,
                                                 const QueryParams& params) {
   const NamedFigure& figure = find_figure(name);
-  const FigureText text = figure.make(run_query(store, figure.query, params), std::string(name));
+  const FigureText text = figure.make(store, run_query(store, figure.query, params), std::string(name));
   make_folder(out_dir);
   std::vector<std::filesystem::path> paths;
-  for (const char* extension : {".dat", ".gp", ".png", ".svg"}) paths.push_back(out_dir / (std::string(name) + extension));
+  for (const char* extension : {".dat", ".gp", ".png", ".svg", ".pdf"}) paths.push_back(out_dir / (std::string(name) + extension));
   write_file_atomically(paths[0], text.data);
   write_file_atomically(paths[1], text.script);
   run_gnuplot(paths[1]);

@@ -10,7 +10,7 @@
 
 namespace mla {
 
-// Writes <name>.dat, .gp, .png and .svg into out_dir (created) and returns their paths in that order. The same store gives
+// Writes <name>.dat, .gp, .png, .svg and .pdf into out_dir (created) and returns their paths in that order. The same store gives
 // the same bytes of .dat, .gp and .svg. Throws ConfigError (unknown figure, nothing to plot) or ResourceError (no gnuplot,
 // unwritable folder, gnuplot failed). Where gnuplot is absent the .dat and .gp are still written.
 std::vector<std::filesystem::path> write_figure(const Store& store, std::string_view name,

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "results/store.h"
 #include "results/table.h"
 
 namespace mla {
@@ -15,10 +16,17 @@ struct NamedFigure {
   const char* name;
   const char* query;
   // Throws ConfigError when the rows cannot be drawn together, or there are none.
-  FigureText (*make)(const Table& rows, const std::string& name);
+  FigureText (*make)(const Store& store, const Table& rows, const std::string& name);
 };
 
+extern const NamedFigure kld_vs_cache_figure;
+extern const NamedFigure layer_energy_figure;
+extern const NamedFigure layer_ranks_figure;
+extern const NamedFigure memory_figure;
 extern const NamedFigure needle_figure;
 extern const NamedFigure ppl_vs_cache_figure;
+extern const NamedFigure search_figure;
+extern const NamedFigure spectrum_figure;
+extern const NamedFigure tasks_vs_cache_figure;
 
 }  // namespace mla

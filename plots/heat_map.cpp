@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "plots/gnuplot.h"
+#include "plots/terminals.h"
 
 namespace mla {
 namespace {
@@ -48,11 +49,7 @@ std::string tics(const std::vector<std::string>& labels) {
   return text + ')';
 }
 
-struct Size {
-  int width = 0, height = 0;
-};
-
-Size size_of(const HeatMap& map) {
+DrawingSize size_of(const HeatMap& map) {
   const int columns = static_cast<int>(std::min(kPanelsPerRow, map.panels.size()));
   const int rows = static_cast<int>((map.panels.size() + kPanelsPerRow - 1) / kPanelsPerRow);
   const int across = std::min(kMostCells, static_cast<int>(map.x_labels.size())), down = std::min(kMostCells, static_cast<int>(map.y_labels.size()));
@@ -60,11 +57,11 @@ Size size_of(const HeatMap& map) {
   for (const HeatPanel& panel : map.panels) longest = std::max(longest, panel.title.size());
   const int panel_width = std::max({kLeastWidth, kAround + 60 + across * kCellWidth, 60 + kTitlePixels * static_cast<int>(std::min<std::size_t>(longest, 200))});
   const int title_width = 60 + kHeadPixels * static_cast<int>(std::min<std::size_t>(map.title.size(), 200));
-  return {std::max(columns * panel_width, title_width), 50 + rows * std::max(kLeastHeight, kAround + down * kCellHeight)};
+  return {std::max(columns * panel_width, title_width), 80 + rows * std::max(kLeastHeight, kAround + down * kCellHeight), 12};
 }
 
 std::string settings_of(const HeatMap& map) {
-  std::string text = "set encoding utf8\nunset key\nset tics nomirror scale 0\nset border lc rgb '#444444'\n";
+  std::string text = "set encoding utf8\nunset key\nset bmargin 6\nset tics nomirror scale 0\nset border lc rgb '#444444'\n";
   text += "set xlabel " + gnuplot_quoted(map.x_title) + " noenhanced\nset ylabel " + gnuplot_quoted(map.y_title) + " noenhanced\n";
   text += "set cblabel " + gnuplot_quoted(map.value_title) + " noenhanced\nset cbrange [0:1]\n";
   text += kPalette;
@@ -73,11 +70,13 @@ std::string settings_of(const HeatMap& map) {
   return text;
 }
 
-std::string panels_of(const HeatMap& map, const std::string& data_name) {
+std::string panels_of(const HeatMap& map, const std::string& data_name, DrawingSize size) {
   const std::size_t columns = std::min(kPanelsPerRow, map.panels.size()), rows = (map.panels.size() + kPanelsPerRow - 1) / kPanelsPerRow;
   const bool crowded = map.x_labels.size() > static_cast<std::size_t>(kMostCells) || map.y_labels.size() > static_cast<std::size_t>(kMostCells);
   std::string text = format("set multiplot layout %zu,%zu title ", rows, columns) + gnuplot_quoted(map.title) + " noenhanced font ',15'\n";
+  text += caption_labels(map.caption, size);  // once, with the first panel
   for (std::size_t p = 0; p < map.panels.size(); ++p) {
+    if (p == 1) text += "unset label\n";
     text += "set title " + gnuplot_quoted(map.panels[p].title) + " noenhanced\n";
     const std::string block = gnuplot_quoted(data_name) + format(" index %zu using ", p);
     text += "plot " + block + "1:2:(0.49):(0.49):3 with boxxyerror fillstyle solid 1 noborder linecolor palette, \\\n     " + block +
@@ -89,12 +88,8 @@ std::string panels_of(const HeatMap& map, const std::string& data_name) {
 }  // namespace
 
 FigureText write_heat_map(const HeatMap& map, const std::string& name) {
-  const Size size = size_of(map);
-  const std::string panels = panels_of(map, name + ".dat");
-  std::string script = "# Draw again with: gnuplot " + name + ".gp\n" + settings_of(map);
-  script += format("set terminal pngcairo size %d,%d font 'DejaVu Sans,12'\nset output ", size.width, size.height) + gnuplot_quoted(name + ".png") + '\n' + panels;
-  script += format("set terminal svg size %d,%d font 'DejaVu Sans,12' dynamic\nset output ", size.width, size.height) + gnuplot_quoted(name + ".svg") + '\n' + panels;
-  return {data_of(map), script};
+  const DrawingSize size = size_of(map);
+  return {data_of(map), on_every_terminal(name, settings_of(map), panels_of(map, name + ".dat", size), size)};
 }
 
 }  // namespace mla

@@ -21,6 +21,7 @@ struct HeatMap {
   std::string title, x_title, y_title, value_title;
   std::vector<std::string> x_labels, y_labels;  // y from the top down
   std::vector<HeatPanel> panels;
+  std::vector<std::string> caption = {};
 };
 
 // Every cell has its number too, and darker is always less: it reads in black and white. Texts come from a database: none of them can be

@@ -1,39 +1,17 @@
 // Needle in a haystack: the share found by length of the text and depth of the needle, a panel per model.
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <map>
-#include <set>
+#include <iterator>
 
-#include "core/base/error.h"
-#include "core/base/names.h"
+#include "plots/figure_rows.h"
 #include "plots/heat_map.h"
 
 namespace mla {
 namespace {
 
-using Row = std::vector<Cell>;
-
-// Columns of the query needle.
-enum Column : std::size_t { kModel, kMethod, kDtype, kKvValues, kLength, kDepth, kScore, kItems, kCorpus, kProtocol };
-
-template <class T>
-const T& cell(const Row& row, Column column) {
-  const T* value = std::get_if<T>(&row.at(column));
-  if (value == nullptr) fail<StoreError>("plot", "a run holds no usable value for needle (column ", +column, "); is this store damaged?");
-  return *value;
-}
-
-void require_one(const Table& table, Column column, const char* what, const char* flag) {
-  std::set<std::string> values;
-  for (const Row& row : table.rows) values.insert(cell<std::string>(row, column));
-  if (values.size() > 1) fail<ConfigError>("plot", "wanted rows of one ", what, ", got ", join({values.begin(), values.end()}), "; choose one with ", flag);
-}
-
-// "SmolLM2, transmla ff4 r64, fp32, 96 values per token and layer"
-std::string panel_title(const Row& row) {
-  std::string title = cell<std::string>(row, kMethod) + ", " + cell<std::string>(row, kDtype);
-  if (const auto* values = std::get_if<int64_t>(&row.at(kKvValues))) title += ", " + std::to_string(*values) + " values per token and layer";
+// "transmla ff4 r64, fp32, 96 values per token and layer"
+std::string panel_title(const FigureRows& rows, std::size_t row) {
+  std::string title = rows.text(row, "Method") + ", " + rows.text(row, "dtype");
+  if (const auto values = rows.optional_number(row, "KV values")) title += ", " + std::to_string(static_cast<int64_t>(*values)) + " values per token and layer";
   return title;
 }
 
@@ -49,24 +27,21 @@ std::string per_cent(double share) {
 }
 
 // Rows come ordered by model, cache, method and dtype.
-FigureText make(const Table& table, const std::string& name) {
-  if (table.rows.empty()) fail<ConfigError>("plot", "nothing to draw: no finished run over a needle task; `mlaforge eval --tasks niah` makes one");
-  require_one(table, kModel, "model", "--model");
-  require_one(table, kCorpus, "task", "--corpus");
-  require_one(table, kProtocol, "protocol", "--protocol");
+FigureText make(const Store& store, const Table& table, const std::string& name) {
+  const FigureRows rows(table, name, "no finished run over a needle task; `mlaforge eval --tasks niah` makes one");
+  const std::string model = rows.only("Model", "model", "--model"), task = rows.only("Task", "task", "--corpus"), protocol = rows.only("Protocol", "protocol", "--protocol");
   std::set<int64_t> lengths;
   std::set<double> depths;
-  for (const Row& row : table.rows) lengths.insert(cell<int64_t>(row, kLength)), depths.insert(cell<double>(row, kDepth));
+  for (std::size_t row = 0; row < rows.size(); ++row) lengths.insert(static_cast<int64_t>(rows.number(row, "Length"))), depths.insert(rows.number(row, "Depth"));
 
-  const Row& first = table.rows.front();
-  HeatMap map{.title = cell<std::string>(first, kModel) + ", " + cell<std::string>(first, kCorpus) + ", " + cell<std::string>(first, kProtocol),
-              .x_title = "Length of the prompt, tokens", .y_title = "Depth of the needle", .value_title = "Score", .x_labels = {}, .y_labels = {}, .panels = {}};
+  HeatMap map{.title = model + ", " + task + ", " + protocol, .x_title = "Length of the prompt, tokens", .y_title = "Depth of the needle", .value_title = "Score",
+              .caption = {"Mean score of each length and depth", commits_of(store, model, task, protocol)}};
   for (const int64_t length : lengths) map.x_labels.push_back(std::to_string(length));
   for (const double depth : depths) map.y_labels.push_back(per_cent(depth));
-  for (const Row& row : table.rows) {
-    const std::string title = panel_title(row);
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const std::string title = panel_title(rows, row);
     if (map.panels.empty() || map.panels.back().title != title) map.panels.push_back({title, {}});
-    map.panels.back().cells.push_back({index_in(lengths, cell<int64_t>(row, kLength)), index_in(depths, cell<double>(row, kDepth)), cell<double>(row, kScore)});
+    map.panels.back().cells.push_back({index_in(lengths, static_cast<int64_t>(rows.number(row, "Length"))), index_in(depths, rows.number(row, "Depth")), rows.number(row, "Score")});
   }
   return write_heat_map(map, name);
 }

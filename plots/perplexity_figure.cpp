@@ -1,69 +1,55 @@
-// Perplexity against cache size: every run a point, the best of each method and cache size joined by a line. No error
-// bars: all runs are scored on the same windows, so their errors are shared and bars would hide real differences.
+// Perplexity, or the divergence from the original, against cache size: every run a point, the best of each method and cache size joined by a line, and
+// the Pareto front of all.
 #include <cstdio>
 #include <map>
-#include <set>
 
-#include "core/base/error.h"
-#include "core/base/names.h"
 #include "plots/chart.h"
+#include "plots/figure_rows.h"
 
 namespace mla {
 namespace {
 
-using Row = std::vector<Cell>;
-
-// Columns of the query ppl_vs_cache.
-enum Column : std::size_t { kMethod, kLabel, kKvValues, kPerplexity, kModel, kCorpus, kProtocol, kDtype, kOriginal, kOriginalKv, kError };
-
-// A store of someone else's making may hold any type anywhere.
-template <class T>
-const T& cell(const Row& row, Column column) {
-  const T* value = std::get_if<T>(&row.at(column));
-  if (value == nullptr) fail<StoreError>("plot", "a run holds no usable value for ppl_vs_cache (column ", +column, "); is this store damaged?");
-  return *value;
-}
-
-const std::string& text_of(const Row& row, Column column) { return cell<std::string>(row, column); }
-
-std::set<std::string> distinct(const Table& table, Column column) {
-  std::set<std::string> values;
-  for (const Row& row : table.rows) values.insert(text_of(row, column));
-  return values;
-}
-
-// Two protocols, corpora or models in one figure would compare what cannot be compared.
-void require_one(const Table& table, Column column, const char* what, const char* flag) {
-  const std::set<std::string> values = distinct(table, column);
-  if (values.size() > 1)
-    fail<ConfigError>("plot", "wanted rows of one ", what, ", got ", join({values.begin(), values.end()}), "; choose one with ", flag);
-}
-
 // "transmla ff4 r64" in the series transmla is "ff4 r64".
-std::string short_label(const Row& row) {
-  const std::string &label = text_of(row, kLabel), prefix = text_of(row, kMethod) + ' ';
+std::string short_label(const FigureRows& rows, std::size_t row) {
+  const std::string &label = rows.text(row, "Label"), prefix = rows.text(row, "Method") + ' ';
   return label.size() > prefix.size() && label.compare(0, prefix.size(), prefix) == 0 ? label.substr(prefix.size()) : label;
 }
 
-// Rows come ordered by dtype, method, cache and perplexity.
-std::vector<ChartSeries> series_of(const Table& table, bool name_dtype) {
+// Bars that say how sure a difference is: all runs score the same windows, so the error of the ratio to the original is smaller than that of the mean.
+// Only where every row has it.
+bool all_paired(const FigureRows& rows) {
+  for (std::size_t row = 0; row < rows.size(); ++row)
+    if (!rows.optional_number(row, "Paired error")) return false;
+  return true;
+}
+
+// Rows come ordered by dtype, method, cache and value.
+std::vector<ChartSeries> series_of(const FigureRows& rows, const std::string& value, bool name_dtype, bool paired) {
   std::map<std::string, ChartSeries> by_name;
-  for (const Row& row : table.rows) {
-    const std::string name = text_of(row, kMethod) + (name_dtype ? " " + text_of(row, kDtype) : "");
-    const auto* error = std::get_if<double>(&row.at(kError));
-    by_name[name].points.push_back({.x = static_cast<double>(cell<int64_t>(row, kKvValues)), .y = cell<double>(row, kPerplexity),
-                                    .y_error = error != nullptr ? *error : 0, .label = short_label(row)});
+  std::map<std::string, std::set<std::string>> dtypes;  // of each method, for their marks
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    if (!rows.optional_number(row, value)) continue;
+    const std::string &method = rows.text(row, "Method"), &dtype = rows.text(row, "dtype"), name = method + (name_dtype ? " " + dtype : "");
+    dtypes[method].insert(dtype);
+    ChartSeries& series = by_name[name];
+    series.name = name;
+    series.style = style_of(method, static_cast<int>(std::distance(dtypes[method].begin(), dtypes[method].find(dtype))));
+    const std::optional<double> error = paired ? rows.optional_number(row, "Paired error") : rows.error(row, value);
+    series.points.push_back({.x = rows.number(row, "KV values"), .y = rows.number(row, value), .y_error = error.value_or(0), .label = short_label(rows, row)});
   }
   std::vector<ChartSeries> all;
-  for (auto& [name, series] : by_name) all.push_back({name, std::move(series.points)});
+  for (auto& [name, series] : by_name) {
+    std::stable_sort(series.points.begin(), series.points.end(), [](const ChartPoint& a, const ChartPoint& b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
+    all.push_back(std::move(series));
+  }
   return all;
 }
 
 // The original's perplexity, once for each dtype that scored it.
-std::vector<ChartLevel> originals_of(const Table& table, bool name_dtype) {
+std::vector<ChartLevel> originals_of(const FigureRows& rows, bool name_dtype) {
   std::map<std::string, double> by_dtype;
-  for (const Row& row : table.rows)
-    if (const auto* perplexity = std::get_if<double>(&row.at(kOriginal))) by_dtype.emplace(text_of(row, kDtype), *perplexity);
+  for (std::size_t row = 0; row < rows.size(); ++row)
+    if (const auto perplexity = rows.optional_number(row, "Original ppl")) by_dtype.emplace(rows.text(row, "dtype"), *perplexity);
   std::vector<ChartLevel> levels;
   for (const auto& [dtype, perplexity] : by_dtype) {
     char number[32];
@@ -73,24 +59,36 @@ std::vector<ChartLevel> originals_of(const Table& table, bool name_dtype) {
   return levels;
 }
 
-FigureText make(const Table& table, const std::string& name) {
-  if (table.rows.empty())
-    fail<ConfigError>("plot", "nothing to draw: no finished conversion with these corpus, protocol and model; `mlaforge runs` lists all");
-  require_one(table, kModel, "model", "--model");
-  require_one(table, kCorpus, "corpus", "--corpus");
-  require_one(table, kProtocol, "protocol", "--protocol");
-  const bool name_dtype = distinct(table, kDtype).size() > 1;
-  const Row& first = table.rows.front();
-  return write_chart({.title = text_of(first, kModel) + ", " + text_of(first, kCorpus) + ", " + text_of(first, kProtocol),
-                      .x_title = "KV cache, values per token and layer",
-                      .y_title = "Perplexity",
-                      .series = series_of(table, name_dtype),
-                      .levels = originals_of(table, name_dtype)},
-                     name);
+struct Drawn {
+  const char* value;  // column of the query
+  const char* y_title;
+  bool is_perplexity;
+};
+
+FigureText draw(const Store& store, const Table& table, const std::string& name, const Drawn& drawn) {
+  const FigureRows rows(table, name, "no finished conversion with these corpus, protocol and model; `mlaforge runs` lists all");
+  const std::string model = rows.only("Model", "model", "--model"), corpus = rows.only("Corpus", "corpus", "--corpus"), protocol = rows.only("Protocol", "protocol", "--protocol");
+  const bool name_dtype = rows.distinct("dtype").size() > 1, paired = drawn.is_perplexity && all_paired(rows);
+  Chart chart{.title = model + ", " + corpus + ", " + protocol, .x_title = "KV cache, values per token and layer", .y_title = drawn.y_title,
+              .series = series_of(rows, drawn.value, name_dtype, paired)};
+  if (chart.series.empty()) FigureRows({}, name, "no finished run has a divergence from its original");
+  if (drawn.is_perplexity) chart.levels = originals_of(rows, name_dtype);
+  chart.front = front_of(chart.series);
+  chart.caption = {"Lines join the best run of each method and cache size",
+                   paired ? "Bars: one standard error of the difference from the original on the same windows" : "Bars: one standard error of the mean over windows",
+                   commits_of(store, model, corpus, protocol)};
+  return write_chart(chart, name);
+}
+
+FigureText make_perplexity(const Store& store, const Table& table, const std::string& name) { return draw(store, table, name, {"MLA ppl", "Perplexity", true}); }
+
+FigureText make_divergence(const Store& store, const Table& table, const std::string& name) {
+  return draw(store, table, name, {"KL nats", "Mean KL divergence from the original, nats per token", false});
 }
 
 }  // namespace
 
-const NamedFigure ppl_vs_cache_figure{"ppl_vs_cache", "ppl_vs_cache", make};
+const NamedFigure ppl_vs_cache_figure{"ppl_vs_cache", "ppl_vs_cache", make_perplexity};
+const NamedFigure kld_vs_cache_figure{"kld_vs_cache", "ppl_vs_cache", make_divergence};
 
 }  // namespace mla

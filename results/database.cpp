@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
@@ -10,6 +12,13 @@ namespace mla {
 namespace {
 
 constexpr int kBusyTimeoutMs = 30000;
+
+// Polls once a millisecond: SQLite's own handler sleeps up to 100 ms, in which the lock lies idle. `calls` before this one.
+int wait_for_lock(void*, int calls) {
+  if (calls >= kBusyTimeoutMs) return 0;
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return 1;
+}
 
 int open_flags(Database::Mode mode) {
   return mode == Database::Mode::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
@@ -35,11 +44,11 @@ Database::Database(std::filesystem::path path, Mode mode) : path_(std::move(path
 Database::~Database() { sqlite3_close_v2(handle_); }
 
 Database::Database(Database&& other) noexcept
-    : path_(std::move(other.path_)), mode_(other.mode_), handle_(std::exchange(other.handle_, nullptr)) {}
+    : path_(std::move(other.path_)), mode_(other.mode_), handle_(std::exchange(other.handle_, nullptr)), turn_(std::move(other.turn_)) {}
 
 // A database from elsewhere is untrusted: no functions or views of its schema may do more than read it.
 void Database::configure() {
-  sqlite3_busy_timeout(handle_, kBusyTimeoutMs);
+  sqlite3_busy_handler(handle_, wait_for_lock, nullptr);
   sqlite3_extended_result_codes(handle_, 1);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, 256 << 20);
@@ -51,6 +60,14 @@ void Database::configure() {
 
 void Database::execute(const char* sql) {
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) raise(code, "write to");
+}
+
+void Database::begin_writing() {
+  if (!turn_) turn_ = std::make_unique<WriteTurn>(path_);
+  turn_->take(kBusyTimeoutMs / 1000.0);
+  const int code = sqlite3_exec(handle_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
+  turn_->give();
   if (code != SQLITE_OK) raise(code, "write to");
 }
 
@@ -120,8 +137,10 @@ bool Statement::step() {
 void Statement::run() {
   while (step()) {
   }
-  sqlite3_reset(handle_);
+  reset();
 }
+
+void Statement::reset() { sqlite3_reset(handle_); }
 
 Statement::Type Statement::type(int column) const {
   switch (sqlite3_column_type(handle_, column)) {
@@ -139,7 +158,7 @@ std::string Statement::text(int column) const {
   return data != nullptr ? std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(handle_, column))) : std::string();
 }
 
-Transaction::Transaction(Database& database) : database_(database) { database_.execute("BEGIN IMMEDIATE"); }
+Transaction::Transaction(Database& database) : database_(database) { database_.begin_writing(); }
 
 Transaction::~Transaction() {
   if (open_) sqlite3_exec(database_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);

@@ -3,9 +3,12 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "results/write_turn.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -24,6 +27,7 @@ class Database {
   Database& operator=(Database&&) = delete;
 
   void execute(const char* sql);
+  void begin_writing();  // BEGIN IMMEDIATE, in turn with the other writers of this machine
   int64_t last_insert_id() const;
   sqlite3* handle() const { return handle_; }
   const std::filesystem::path& path() const { return path_; }
@@ -36,6 +40,7 @@ class Database {
   std::filesystem::path path_;
   Mode mode_;
   sqlite3* handle_ = nullptr;
+  std::unique_ptr<WriteTurn> turn_;  // of a connection that has written
 };
 
 // A prepared statement; parameters count from 1, columns from 0. Must not outlive its database.
@@ -57,6 +62,7 @@ class Statement {
 
   bool step();  // true while there is a row
   void run();   // steps to the end and resets, so that the statement can be bound again
+  void reset();
   enum class Type { null, integer, real, text };
   Type type(int column) const;
   int columns() const;

@@ -15,6 +15,7 @@ WHERE r.status = 'done' AND r.ad_hoc_limit = 0 AND a.item GLOB '[0-9]*@[0-9]*'
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR r.protocol = ?3)
 GROUP BY r.corpus, r.protocol, r.model, kv, shown, r.dtype, length, depth
 ORDER BY r.corpus, r.protocol, r.model, kv DESC, shown, r.dtype, length, depth)",
-    {{"Model"}, {"Method"}, {"dtype"}, {"KV values"}, {"Length"}, {"Depth", 2}, {"Score", 2}, {"Items"}, {"Task"}, {"Protocol"}}};
+    {{"Model"}, {"Method"}, {"dtype"}, {"KV values"}, {"Length"}, {"Depth", 2}, {"Score", 2}, {"Items"}, {"Task"}, {"Protocol"}},
+    {"Task", "Protocol"}};
 
 }  // namespace mla

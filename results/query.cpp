@@ -1,21 +1,38 @@
 #include "results/query.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/base/error.h"
 #include "core/base/names.h"
 #include "results/query_table.h"
+#include "results/snapshot.h"
 
 namespace mla {
 namespace {
 
-constexpr std::array kQueries{&kld_query, &longbench_query, &longbench_e_query, &needle_query, &ppl_vs_cache_query, &runs_query, &zoo_query};
-const std::vector<std::string> kParams{"corpus", "model", "protocol"};
+constexpr std::array kQueries{&choices_query, &kld_query,   &layers_query, &longbench_query, &longbench_e_query, &memory_query,   &methods_query,
+                              &needle_query,  &ppl_vs_cache_query, &ranks_query, &runs_query,  &search_query, &spectrum_query, &zoo_query};
+const std::vector<std::string> kBound{"corpus", "model", "protocol"};  // ?1 to ?3
+const std::vector<std::string> kParams{"corpus", "method", "model", "protocol"};
 
 const NamedQuery& find_query(std::string_view name) {
   for (const NamedQuery* query : kQueries)
     if (query->name == name) return *query;
   fail<ConfigError>("table", "unknown table '", name, "'", known_names_hint(name, query_names()));
+}
+
+// Rows whose label is `method`, or begins with that word. Labels are in the column Label where there is one: Method then is the recipe.
+void keep_method(Table& table, const std::string& method) {
+  const auto named = [&](const char* name) { return std::find_if(table.columns.begin(), table.columns.end(), [&](const Column& c) { return c.name == name; }); };
+  auto column = named("Label");
+  if (column == table.columns.end()) column = named("Method");
+  if (column == table.columns.end()) return;
+  const auto place = static_cast<std::size_t>(column - table.columns.begin());
+  std::erase_if(table.rows, [&](const std::vector<Cell>& row) {
+    const auto* text = std::get_if<std::string>(&row.at(place));
+    return text == nullptr || (*text != method && text->rfind(method + ' ', 0) != 0);
+  });
 }
 
 }  // namespace
@@ -35,22 +52,35 @@ std::vector<std::string> query_names() {
   return names;
 }
 
-Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
-  const NamedQuery& query = find_query(name);
+void check_query_params(const QueryParams& params) {
   for (const auto& [param, value] : params)
     if (std::find(kParams.begin(), kParams.end(), param) == kParams.end())
       fail<ConfigError>("table", "unknown parameter '", param, "'", known_names_hint(param, kParams));
-  Statement row(store.database(), query.sql);
-  for (std::size_t i = 0; i < kParams.size(); ++i) {  // ?1 corpus, ?2 model, ?3 protocol; NULL narrows nothing
-    const auto given = params.find(kParams[i]);
+}
+
+void bind_query_params(Statement& row, const QueryParams& params) {
+  check_query_params(params);
+  for (std::size_t i = 0; i < kBound.size(); ++i) {
+    const auto given = params.find(kBound[i]);
     if (given != params.end()) row.bind(static_cast<int>(i) + 1, std::string_view(given->second));
   }
+}
+
+Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
+  const NamedQuery& query = find_query(name);
+  const Snapshot snapshot(store.database());
+  Statement row(store.database(), query.sql);
+  bind_query_params(row, params);
   Table table{query.name, {query.columns.begin(), query.columns.end()}, {}};
   while (row.step()) {
     std::vector<Cell> cells;
     for (int column = 0; column < row.columns(); ++column) cells.push_back(cell_of(row, column));
     table.rows.push_back(std::move(cells));
   }
+  if (query.shape != nullptr) table = query.shape(store, table);
+  if (params.count("method") != 0) keep_method(table, params.at("method"));
+  for (std::size_t c = 0; c < table.columns.size(); ++c)
+    if (std::find(query.separate.begin(), query.separate.end(), table.columns[c].name) != query.separate.end()) table.separate.push_back(c);
   return table;
 }
 

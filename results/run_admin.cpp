@@ -81,6 +81,18 @@ int64_t copy_run(Database& into, const Database& from, int64_t id) {
   return added;
 }
 
+// What failed elsewhere has failed here too, unless it is done or under way here.
+void copy_failed_jobs(Database& into, const Database& from) {
+  Statement read(from, "SELECT key, label, flags, error, attempts, seconds FROM job WHERE status = 'failed'");
+  Statement insert(into,
+                   "INSERT INTO job (key, label, flags, status, error, attempts, seconds) VALUES (?1, ?2, ?3, 'failed', ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET "
+                   "status = 'failed', error = excluded.error, attempts = excluded.attempts, seconds = excluded.seconds WHERE job.status = 'pending'");
+  while (read.step()) {
+    for (int i = 0; i < 6; ++i) bind_cell(insert, i + 1, read, i);
+    insert.run();
+  }
+}
+
 // Jobs that are done elsewhere are done here too, so that a sweep over the merged store finds them.
 int64_t copy_jobs(Database& into, const Database& from, const std::map<int64_t, int64_t>& ids) {
   if (!has_table(from, "job")) return 0;
@@ -100,6 +112,7 @@ int64_t copy_jobs(Database& into, const Database& from, const std::map<int64_t, 
     insert.run();
     ++copied;
   }
+  copy_failed_jobs(into, from);
   Statement places(from, "SELECT sweep, position, key FROM sweep_job");
   Statement place(into, "INSERT OR IGNORE INTO sweep_job (sweep, position, key) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM job WHERE key = ?3)");
   while (places.step()) place.bind(1, places.text(0)).bind(2, places.integer(1)).bind(3, places.text(2)).run();

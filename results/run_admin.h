@@ -14,8 +14,8 @@ bool untag_run(Store& store, int64_t id, const std::string& name);  // false whe
 struct MergeReport {
   int64_t added = 0, known = 0, unfinished = 0, jobs = 0;
 };
-// Copies the finished runs of `from` whose identity has no finished run in `into`, with all their rows, and the done jobs of sweeps. In one
-// transaction; doing it again changes nothing. Ids are new; attempts count on. `from` may be of an older schema.
+// Copies the finished runs of `from` whose identity has no finished run in `into`, with all their rows, and the done and
+// failed jobs of sweeps. In one transaction; doing it again changes nothing. Ids are new; attempts count on. `from` may be of an older schema.
 MergeReport merge_runs(Store& into, const Store& from);
 
 struct GcReport {

@@ -61,8 +61,9 @@ Json inputs_of(const Database& database, int64_t id) {
   return inputs;
 }
 
+// "spectrum/3/0" and its like are one kind.
 Json sample_counts(const Database& database, int64_t id) {
-  Statement read(database, "SELECT stage, metric, count(*) FROM sample WHERE run_id = ?1 GROUP BY stage, metric ORDER BY stage, metric");
+  Statement read(database, "SELECT stage, substr(metric, 1, instr(metric || '/', '/') - 1) AS kind, count(*) FROM sample WHERE run_id = ?1 GROUP BY stage, kind ORDER BY stage, kind");
   read.bind(1, id);
   Json counts = Json::array();
   while (read.step()) counts.push_back({{"stage", read.text(0)}, {"metric", read.text(1)}, {"rows", read.integer(2)}});

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/base/error.h"
+#include "results/published.h"
 
 namespace mla {
 namespace {
@@ -163,8 +164,39 @@ CREATE VIEW pareto AS
   WHERE smaller IS NULL OR ppl_mla < smaller;
 )";
 
+// Version 4: what papers printed (results/published.h fills it), and lists of runs without reading the runs' long texts.
+constexpr const char* kVersion4 = R"(
+CREATE TABLE published (
+  id INTEGER PRIMARY KEY,
+  paper TEXT NOT NULL,
+  place TEXT NOT NULL,
+  url TEXT,
+  method TEXT NOT NULL,
+  recipe TEXT,
+  model TEXT NOT NULL,
+  stage TEXT NOT NULL CHECK (stage IN ('original', 'partial_rope', 'mla', 'finetuned')),
+  kv_values INTEGER,
+  saved_percent REAL,
+  trained TEXT,
+  dataset TEXT NOT NULL,
+  metric TEXT NOT NULL,
+  value REAL NOT NULL CHECK (abs(value) < 1e308),
+  unit TEXT NOT NULL,
+  better TEXT NOT NULL CHECK (better IN ('lower', 'higher')),
+  corpus TEXT,
+  protocol TEXT,
+  settings TEXT NOT NULL,
+  note TEXT
+) STRICT;
+CREATE TABLE program_data (
+  name TEXT PRIMARY KEY,
+  sha256 TEXT NOT NULL CHECK (length(sha256) = 64)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_list ON run (id, status, attempt, model, label, corpus, protocol, dtype, started_at, finished_at, ad_hoc_limit, error);
+)";
+
 // kSteps[v - 1] brings a database of version v to version v + 1.
-constexpr const char* kSteps[] = {kVersion2, kVersion3};
+constexpr const char* kSteps[] = {kVersion2, kVersion3, kVersion4};
 static_assert(std::size(kSteps) == kSchemaVersion - 1);
 
 int64_t pragma(const Database& database, const char* name) {
@@ -196,13 +228,13 @@ void create_or_migrate(Database& database) {
   } else {
     require_ours(database);
     version = pragma(database, "user_version");
-    if (version == kSchemaVersion) return;
   }
   if (version < 1 || version > kSchemaVersion)
     fail<StoreError>("store", "wanted schema version ", kSchemaVersion, " in ", database.path().string(), ", got ", version,
                      version > kSchemaVersion ? "; a newer mlaforge wrote it: use that one, or another --store" : "; the file is damaged");
   for (int64_t v = version; v < kSchemaVersion; ++v) database.execute(kSteps[v - 1]);
-  database.execute(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str());
+  if (version < kSchemaVersion) database.execute(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str());
+  write_published(database);
   transaction.commit();
 }
 

@@ -4,10 +4,10 @@
 
 namespace mla {
 
-constexpr int kSchemaVersion = 3;               // PRAGMA user_version
+constexpr int kSchemaVersion = 4;               // PRAGMA user_version
 constexpr int kApplicationId = 0x4D4C4146;      // "MLAF", PRAGMA application_id
 
-// Creates the tables in an empty database, or brings an older one forward; one transaction per step.
+// Creates the tables in an empty database, or brings an older one forward, and writes the published numbers where they changed; one transaction.
 // Throws StoreError for a newer schema and for a database of another program.
 void create_or_migrate(Database& database);
 

@@ -19,6 +19,7 @@ struct Table {
   std::string name;
   std::vector<Column> columns;
   std::vector<std::vector<Cell>> rows;  // columns.size() cells, then hidden ones that columns refer to
+  std::vector<std::size_t> separate;    // columns whose values set rows apart: what was scored by two protocols never shares a column
 };
 
 }  // namespace mla

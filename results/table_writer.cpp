@@ -1,56 +1,36 @@
 #include "results/table_writer.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
+#include <cctype>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/names.h"
+#include "results/table_cells.h"
+#include "results/table_markup.h"
 
 namespace mla {
 namespace {
 
-std::string format_number(const char* format, int digits, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, digits, value);
-  return text;
-}
-
-// Fixed digits, unless the number is so large that they would say nothing.
-std::string short_number(int digits, double value) {
-  const bool fixed = digits >= 0 && std::abs(value) < 1e9;
-  return fixed ? format_number("%.*f", digits, value) : format_number("%.*g", 6, value);
-}
-
 std::string exact(double value) { return Json(value).dump(); }  // shortest text that reads back to the same double
 
-// As people read it: rounded, "value ± error".
-std::string rounded(const Column& column, const std::vector<Cell>& row, std::size_t index) {
-  const Cell& cell = row[index];
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  if (const auto* whole = std::get_if<int64_t>(&cell)) return std::to_string(*whole);
-  const auto* number = std::get_if<double>(&cell);
-  if (number == nullptr) return "";
-  std::string text = short_number(column.digits, *number);
-  if (column.error_cell < 0) return text;
-  if (const auto* error = std::get_if<double>(&row.at(static_cast<std::size_t>(column.error_cell))))
-    text += " ± " + short_number(column.digits, *error);
-  return text;
-}
+bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || static_cast<unsigned char>(c) >= 0x80; }
 
-std::string one_line(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-  return text;
+// An underscore inside a word and a lone ampersand mean nothing to Markdown, and stay as they are.
+bool is_markdown(const std::string& line, std::size_t i) {
+  const char c = line[i], before = i > 0 ? line[i - 1] : ' ', after = i + 1 < line.size() ? line[i + 1] : ' ';
+  if (c == '_') return !is_word(before) || !is_word(after);
+  if (c == '&') return is_word(after) || after == '#';
+  return std::string_view("|\\`<*[]").find(c) != std::string_view::npos;
 }
 
 std::string markdown_cell(const std::string& text) {
+  const std::string line = one_line(text);
   std::string escaped;
-  for (const char c : one_line(text)) {
-    if (c == '|' || c == '\\' || c == '`' || c == '<') escaped += '\\';
-    escaped += c;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (is_markdown(line, i)) escaped += '\\';
+    escaped += line[i];
   }
   return escaped;
 }
@@ -67,51 +47,44 @@ std::size_t width_of(const std::string& text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-using Lines = std::vector<std::vector<std::string>>;
-
-// Header and rows as text; a column that is empty in every row is left out.
-Lines text_cells(const Table& table, std::string (*escape)(const std::string&)) {
-  const auto plain = [&](const std::string& text) { return escape != nullptr ? escape(text) : one_line(text); };
-  Lines lines(table.rows.size() + 1);
-  for (std::size_t c = 0; c < table.columns.size(); ++c) {
-    const bool used = table.rows.empty() || std::any_of(table.rows.begin(), table.rows.end(), [&](const auto& row) {
-                        return !rounded(table.columns[c], row, c).empty();
-                      });
-    if (!used) continue;
-    lines[0].push_back(plain(table.columns[c].name));
-    for (std::size_t r = 0; r < table.rows.size(); ++r) lines[r + 1].push_back(plain(rounded(table.columns[c], table.rows[r], c)));
-  }
-  return lines;
-}
-
-bool is_number_column(const Table& table, const std::string& name) {
-  for (std::size_t c = 0; c < table.columns.size(); ++c)
-    if (table.columns[c].name == name)
-      return std::none_of(table.rows.begin(), table.rows.end(), [&](const auto& row) { return std::holds_alternative<std::string>(row[c]); });
-  return false;
+std::string padded(const std::string& text, std::size_t width, bool right) {
+  const std::string padding(width - width_of(text), ' ');
+  return right ? padding + text : text + padding;
 }
 
 std::string write_aligned(const Table& table, bool markdown) {
-  const Lines lines = text_cells(table, markdown ? markdown_cell : nullptr);
-  std::vector<std::size_t> widths(lines[0].size(), 3);
-  for (const auto& line : lines)
-    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], width_of(line[c]));
-  std::vector<bool> right;
-  for (const std::string& name : lines[0]) right.push_back(is_number_column(table, name));
-  std::string out;
-  for (std::size_t r = 0; r < lines.size(); ++r) {
+  const TextTable texts = text_table(table, markdown ? markdown_cell : one_line);
+  std::vector<std::size_t> widths;
+  for (const TextColumn& column : texts.columns) widths.push_back(std::max<std::size_t>(3, width_of(column.name)));
+  for (const auto& row : texts.rows)
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], width_of(row[c]));
+  const auto line = [&](const auto& cell_at) {
     std::string text = markdown ? "| " : "";
-    for (std::size_t c = 0; c < lines[r].size(); ++c) {
-      const std::string padding(widths[c] - width_of(lines[r][c]), ' ');
-      text += right[c] ? padding + lines[r][c] : lines[r][c] + padding;
-      text += markdown ? (c + 1 < lines[r].size() ? " | " : " |") : (c + 1 < lines[r].size() ? "  " : "");
+    for (std::size_t c = 0; c < widths.size(); ++c) {
+      text += padded(cell_at(c), widths[c], texts.columns[c].right);
+      text += markdown ? (c + 1 < widths.size() ? " | " : " |") : (c + 1 < widths.size() ? "  " : "");
     }
     if (!markdown) text.erase(text.find_last_not_of(' ') + 1);
-    out += text + '\n';
-    if (r > 0 || !markdown) continue;
+    return text + '\n';
+  };
+  std::string out = line([&](std::size_t c) { return texts.columns[c].name; });
+  if (markdown) {
     out += '|';
-    for (std::size_t c = 0; c < widths.size(); ++c) out += (right[c] ? std::string(widths[c] + 1, '-') + ":" : ":" + std::string(widths[c] + 1, '-')) + '|';
+    for (std::size_t c = 0; c < widths.size(); ++c)
+      out += (texts.columns[c].right ? std::string(widths[c] + 1, '-') + ":" : ":" + std::string(widths[c] + 1, '-')) + '|';
     out += '\n';
+  }
+  for (const auto& row : texts.rows) out += line([&](std::size_t c) { return row[c]; });
+  return out;
+}
+
+std::string write_sections(const Table& table, bool markdown) {
+  const std::vector<Section> sections = sections_of(table);
+  if (sections.size() < 2) return write_aligned(table, markdown);
+  std::string out;
+  for (const Section& section : sections) {
+    out += (out.empty() ? "" : "\n") + (markdown ? "**" + markdown_cell(section.title) + "**\n" : section.title) + '\n';
+    out += write_aligned(section.table, markdown);
   }
   return out;
 }
@@ -170,14 +143,18 @@ TableFormat parse_table_format(std::string_view name) {
   if (name == "csv") return TableFormat::csv;
   if (name == "json") return TableFormat::json;
   if (name == "text") return TableFormat::text;
-  fail<ConfigError>("table", "unknown format '", name, "'", known_names_hint(name, {"csv", "json", "markdown", "md", "text"}));
+  if (name == "latex") return TableFormat::latex;
+  if (name == "html") return TableFormat::html;
+  fail<ConfigError>("table", "unknown format '", name, "'", known_names_hint(name, {"csv", "html", "json", "latex", "markdown", "md", "text"}));
 }
 
 std::string write_table(const Table& table, TableFormat format) {
   switch (format) {
     case TableFormat::csv: return write_csv(table);
     case TableFormat::json: return write_json(table);
-    default: return write_aligned(table, format == TableFormat::markdown);
+    case TableFormat::latex: return write_latex(table);
+    case TableFormat::html: return write_html(table);
+    default: return write_sections(table, format == TableFormat::markdown);
   }
 }
 

@@ -7,12 +7,13 @@
 
 namespace mla {
 
-enum class TableFormat { markdown, csv, json, text };
+enum class TableFormat { markdown, csv, json, text, latex, html };
 
-// "markdown" (or "md"), "csv", "json", "text". Throws ConfigError with the known names.
+// "markdown" (or "md"), "csv", "json", "text", "latex", "html". Throws ConfigError with the known names.
 TableFormat parse_table_format(std::string_view name);
 
-// Markdown and text round and join "value ± error"; csv and json carry every digit, the error in a column of its own.
+// csv and json are one flat table with every digit, the error in a column of its own. The others round, join "value ± error", and write a
+// table per combination of Table::separate (markdown and text only where there are several).
 std::string write_table(const Table& table, TableFormat format);
 
 }  // namespace mla

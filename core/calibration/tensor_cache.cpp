@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/file_lock.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
@@ -89,6 +90,10 @@ void keep_cached_tensors(const std::string& folder, const std::string& key, cons
 
 NamedTensors cached_tensors(const std::string& folder, const std::string& key, const std::function<NamedTensors()>& compute, bool* hit) {
   NamedTensors tensors = find_cached_tensors(folder, key);
+  if (hit != nullptr) *hit = !tensors.empty();
+  if (!tensors.empty()) return tensors;
+  const FileLock lock(cached_tensors_file(folder, key).string() + ".lock", "another process computes what the cache will hold");
+  if (lock.waited()) tensors = find_cached_tensors(folder, key);
   if (hit != nullptr) *hit = !tensors.empty();
   if (!tensors.empty()) return tensors;
   tensors = compute();

@@ -2,8 +2,6 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -11,16 +9,10 @@
 #include "core/checkpoint/dequantize.h"
 #include "core/checkpoint/expected_tensors.h"
 #include "core/checkpoint/gguf_names.h"
-#include "core/checkpoint/safetensors_file.h"
+#include "core/checkpoint/safetensors_folder.h"
 
 namespace mla {
 namespace {
-
-void require_finite_tensor(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& path) {
-  if (std::isfinite(tensor.sum(at::kFloat).item<float>())) return;
-  const int64_t bad = tensor.numel() - at::isfinite(tensor).sum().item<int64_t>();
-  if (bad > 0) fail<CheckpointError>("checkpoint", path.string(), ": tensor ", name, " holds ", bad, " NaN or infinite values");
-}
 
 class GgufCheckpoint : public Checkpoint {
  public:
@@ -100,64 +92,20 @@ class GgufCheckpoint : public Checkpoint {
 class DirectoryCheckpoint : public Checkpoint {
  public:
   explicit DirectoryCheckpoint(const std::filesystem::path& path)
-      : path_(path), config_(config_from_hf(read_json_file(path / "config.json"), (path / "config.json").string())) {
+      : config_(config_from_hf(read_json_file(path / "config.json"), (path / "config.json").string())), tensors_(path) {
     if (config_.mla && !std::filesystem::exists(path / "mla_conversion.json"))
       fail<CheckpointError>("checkpoint", path.string(), " is incomplete: mla_conversion.json, which is written last, is missing; convert again");
-    const std::filesystem::path index = path / "model.safetensors.index.json";
-    if (!std::filesystem::exists(index)) {
-      add_file("model.safetensors");
-      return;
-    }
-    const Json root = read_json_file(index), map = root.is_object() ? root.value("weight_map", Json()) : Json();
-    if (!map.is_object()) fail<CheckpointError>("checkpoint", index.string(), ": wanted a weight_map object");
-    for (const auto& item : map.items()) {
-      if (!item.value().is_string()) fail<CheckpointError>("checkpoint", index.string(), ": wanted file names in weight_map");
-      const std::string name = item.value();
-      if (name.empty() || name.find_first_of(std::string_view("/\0", 2)) != std::string::npos || name.front() == '.')
-        fail<CheckpointError>("checkpoint", index.string(), ": wanted a file of this folder for ", item.key(), ", got ", name);
-      if (!files_.count(name)) add_file(name);
-      if (owner_.find(item.key()) == owner_.end() || owner_.at(item.key()) != files_.at(name))
-        fail<CheckpointError>("checkpoint", index.string(), ": ", name, " holds no tensor ", item.key());
-    }
   }
   const ModelConfig& config() const override { return config_; }
-  bool has(const std::string& name) const override { return owner_.count(name) > 0; }
-  const std::filesystem::path& path() const override { return path_; }
-  std::vector<std::string> names() const override {
-    std::vector<std::string> names;
-    for (const auto& [name, file] : owner_) names.push_back(name);
-    return names;
-  }
-  std::vector<int64_t> shape(const std::string& name) const override { return find(name).shape; }
-
-  at::Tensor load(const std::string& name, at::ScalarType dtype) const override {
-    const SafeTensor& tensor = find(name);
-    static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
-                                                          {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
-    at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
-    if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
-    const at::Tensor values = raw.to(dtype);
-    require_finite_tensor(values, name, path_);
-    return values;
-  }
+  bool has(const std::string& name) const override { return tensors_.has(name); }
+  const std::filesystem::path& path() const override { return tensors_.path(); }
+  std::vector<std::string> names() const override { return tensors_.names(); }
+  std::vector<int64_t> shape(const std::string& name) const override { return tensors_.shape(name); }
+  at::Tensor load(const std::string& name, at::ScalarType dtype) const override { return tensors_.load(name, dtype); }
 
  private:
-  const SafeTensor& find(const std::string& name) const {
-    const auto found = owner_.find(name);
-    if (found == owner_.end()) fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", name, " is missing");
-    return found->second->tensors().at(name);
-  }
-  void add_file(const std::string& name) {
-    const auto file = std::make_shared<SafetensorsFile>(path_ / name);
-    files_[name] = file;
-    for (const auto& [tensor, entry] : file->tensors())
-      if (!owner_.emplace(tensor, file).second)
-        fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", tensor, " stands in two files, one of them ", name);
-  }
-  std::filesystem::path path_;
   ModelConfig config_;
-  std::map<std::string, std::shared_ptr<SafetensorsFile>> files_;
-  std::map<std::string, std::shared_ptr<SafetensorsFile>> owner_;
+  SafetensorsFolder tensors_;
 };
 
 }  // namespace

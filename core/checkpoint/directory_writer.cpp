@@ -1,6 +1,6 @@
 #include "core/checkpoint/directory_writer.h"
 
-#include <unistd.h>
+#include <cstdio>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -10,6 +10,8 @@
 
 namespace mla {
 namespace {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 SafeType safe_type(const at::Tensor& tensor, const std::string& name) {
   switch (tensor.scalar_type()) {
@@ -22,53 +24,73 @@ SafeType safe_type(const at::Tensor& tensor, const std::string& name) {
   }
 }
 
+// Where each shard begins, and the end.
+std::vector<std::size_t> shard_bounds(const NamedTensors& tensors, std::size_t most) {
+  std::vector<std::size_t> bounds{0};
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::size_t more = tensors[i].second.nbytes();
+    if (bytes > 0 && bytes + more > most) {
+      bounds.push_back(i);
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  bounds.push_back(tensors.size());
+  return bounds;
+}
+
+void write_shard(const std::filesystem::path& path, const NamedTensors& tensors, std::size_t begin, std::size_t end) {
+  std::vector<SafeEntry> entries;
+  for (std::size_t i = begin; i < end; ++i) {
+    const auto& [name, tensor] = tensors[i];
+    entries.push_back({name, safe_type(tensor, name), tensor.sizes().vec(), tensor.nbytes()});
+  }
+  AtomicFile file(path);
+  file.write(safetensors_header(entries));
+  for (std::size_t i = begin; i < end; ++i) {
+    throw_if_interrupted();
+    const at::Tensor plain = tensors[i].second.to(at::kCPU).contiguous();
+    file.write(plain.const_data_ptr(), plain.nbytes());
+  }
+  file.commit();
+}
+
+std::string shard_name(std::size_t shard, std::size_t shards) {
+  if (shards == 1) return "model.safetensors";
+  char name[64];
+  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, shards);
+  return name;
+}
+
 }  // namespace
 
-DirectoryWriter::DirectoryWriter(std::filesystem::path out, ModelConfig config) : out_(std::move(out)), config_(std::move(config)) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (fs::exists(out_) && (!fs::is_directory(out_) || !fs::is_empty(out_)))
-    fail<ConfigError>("directory_writer", "wanted a new or empty folder, got ", out_.string(), "; choose another --out or remove it");
-  const std::string name = out_.has_filename() ? out_.string() : out_.parent_path().string();
-  temporary_ = name + ".partial-" + std::to_string(getpid());
-  fs::create_directories(temporary_, error);
-  if (error) fail<ResourceError>("directory_writer", "cannot create ", temporary_.string(), ": ", error.message());
-}
-
-DirectoryWriter::~DirectoryWriter() {
-  std::error_code ignored;
-  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
-}
+DirectoryWriter::DirectoryWriter(std::filesystem::path out, Json config, std::size_t shard_bytes)
+    : folder_(std::move(out)), config_(std::move(config)), shard_bytes_(shard_bytes) {}
 
 void DirectoryWriter::add(const std::string& name, const at::Tensor& tensor) { tensors_.emplace_back(name, tensor); }
 
-void DirectoryWriter::add_file(const std::string& name, const std::string& content) {
-  write_file_atomically(temporary_ / name, content);
+void DirectoryWriter::add_files(const FolderFiles& files) {
+  for (const auto& [name, content] : files) add_file(name, content);
 }
 
-void DirectoryWriter::finish(Json conversion) {
-  std::vector<SafeEntry> entries;
-  for (const auto& [name, tensor] : tensors_)
-    entries.push_back({name, safe_type(tensor, name), tensor.sizes().vec(), tensor.nbytes()});
-  const std::filesystem::path weights = temporary_ / "model.safetensors";
-  {
-    AtomicFile file(weights);
-    file.write(safetensors_header(entries));
-    for (const auto& [name, tensor] : tensors_) {
-      throw_if_interrupted();
-      const at::Tensor plain = tensor.to(at::kCPU).contiguous();
-      file.write(plain.const_data_ptr(), plain.nbytes());
+void DirectoryWriter::finish(Json conversion, const CheckWritten& check) {
+  const std::vector<std::size_t> bounds = shard_bounds(tensors_, shard_bytes_);
+  const std::size_t shards = bounds.size() - 1;
+  Json map = Json::object();
+  std::size_t total = 0;
+  for (std::size_t shard = 0; shard < shards; ++shard) {
+    const std::string name = shard_name(shard, shards);
+    write_shard(folder_.path() / name, tensors_, bounds[shard], bounds[shard + 1]);
+    conversion["sha256"][name] = sha256_of_file(folder_.path() / name);
+    for (std::size_t i = bounds[shard]; i < bounds[shard + 1]; ++i) {
+      map[tensors_[i].first] = name;
+      total += tensors_[i].second.nbytes();
     }
-    file.commit();
   }
-  add_file("config.json", config_to_hf(config_).dump(2) + '\n');
-  conversion["sha256"] = {{"model.safetensors", sha256_of_file(weights)}};
-  add_file("mla_conversion.json", conversion.dump(2) + '\n');
-  std::error_code error;
-  std::filesystem::remove(out_, error);  // an empty folder of that name
-  std::filesystem::rename(temporary_, out_, error);
-  if (error) fail<ResourceError>("directory_writer", "cannot move ", temporary_.string(), " to ", out_.string(), ": ", error.message());
-  temporary_.clear();
+  if (shards > 1) add_file("model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(2) + '\n');
+  add_file("config.json", config_.dump(2) + '\n');
+  folder_.commit(std::move(conversion), check);
 }
 
 }  // namespace mla

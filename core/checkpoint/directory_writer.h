@@ -1,4 +1,4 @@
-// Writes a model folder: into a sibling temporary folder first, renamed when finished, so that none is ever half-written.
+// Writes a model folder of safetensors: one file, or shards with an index. It appears whole or not at all (fresh_folder.h).
 #pragma once
 #include <ATen/ATen.h>
 
@@ -7,26 +7,28 @@
 #include <utility>
 #include <vector>
 
-#include "core/checkpoint/model_config.h"
+#include "core/checkpoint/fresh_folder.h"
 
 namespace mla {
 
+inline constexpr std::size_t kShardBytes = 5'000'000'000;  // of tensors in one file, as Hugging Face has long cut them
+
 class DirectoryWriter {
  public:
-  // Throws ConfigError when `out` exists and is not an empty folder, ResourceError when it cannot be made.
-  DirectoryWriter(std::filesystem::path out, ModelConfig config);
-  ~DirectoryWriter();
-  DirectoryWriter(const DirectoryWriter&) = delete;
-  DirectoryWriter& operator=(const DirectoryWriter&) = delete;
+  // `config` becomes config.json. Throws as FreshFolder does.
+  DirectoryWriter(std::filesystem::path out, Json config, std::size_t shard_bytes = kShardBytes);
 
   void add(const std::string& name, const at::Tensor& tensor);  // kept by reference until finish()
-  void add_file(const std::string& name, const std::string& content);
-  // Writes model.safetensors, config.json and, last, mla_conversion.json with the hash of the weights.
-  void finish(Json conversion);
+  void add_file(const std::string& name, const std::string& content) { folder_.add_file(name, content); }
+  void add_files(const FolderFiles& files);
+  // Writes the weights, config.json and, last, mla_conversion.json with the hashes of the weights. A tensor larger than a shard has one
+  // to itself. Throws ShapeError for a type that our files do not hold, ResourceError, and what the check throws.
+  void finish(Json conversion, const CheckWritten& check = {});
 
  private:
-  std::filesystem::path out_, temporary_;
-  ModelConfig config_;
+  FreshFolder folder_;
+  Json config_;
+  std::size_t shard_bytes_;
   std::vector<std::pair<std::string, at::Tensor>> tensors_;
 };
 

@@ -211,5 +211,8 @@ const std::vector<std::string>& GgufFile::get_strings(const std::string& key) co
 const std::vector<int64_t>& GgufFile::get_ints(const std::string& key) const {
   return get<std::vector<int64_t>>(key, "a list of integers");
 }
+const std::vector<double>& GgufFile::get_floats(const std::string& key) const {
+  return get<std::vector<double>>(key, "a list of numbers");
+}
 
 }  // namespace mla

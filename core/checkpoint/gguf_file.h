@@ -41,6 +41,7 @@ class GgufFile {
   const std::string& get_string(const std::string& key) const;
   const std::vector<std::string>& get_strings(const std::string& key) const;
   const std::vector<int64_t>& get_ints(const std::string& key) const;
+  const std::vector<double>& get_floats(const std::string& key) const;
   std::vector<std::string> keys() const;
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find(const std::string& name) const;

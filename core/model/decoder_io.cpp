@@ -8,6 +8,7 @@
 #include "core/checkpoint/expected_tensors.h"
 #include "core/checkpoint/own_format.h"
 #include "core/model/layer_files.h"
+#include "core/model/model_folder.h"
 
 namespace mla {
 namespace {
@@ -73,6 +74,10 @@ Decoder load_decoder(const Checkpoint& checkpoint, at::Device device, at::Scalar
 
 void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, const Json& conversion,
                   const std::filesystem::path& out) {
+  save_model(decoder, {{"tokenizer.json", tokenizer_json}}, conversion, out);
+}
+
+void save_model(const Decoder& decoder, const FolderFiles& files, const Json& conversion, const std::filesystem::path& out, const CheckWritten& check) {
   ModelConfig config = decoder.config;
   const auto plain = [&](const DecoderLayer& layer) { return is_plain(layer.attention, config); };
   if (config.architecture != "llama" || !computation_to_json(config).empty() || !std::all_of(decoder.layers.begin(), decoder.layers.end(), plain)) {
@@ -81,8 +86,8 @@ void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, con
     config.mla = Json{{"format", 2}, {"layers", layers}};
   }
 
-  DirectoryWriter writer(out, config);
-  writer.add_file("tokenizer.json", tokenizer_json);
+  DirectoryWriter writer(out, config_to_hf(config));
+  writer.add_files(files);
   writer.add("model.embed_tokens.weight", decoder.embedding);
   writer.add("model.norm.weight", decoder.final_norm);
   if (!config.tie_word_embeddings) writer.add("lm_head.weight", decoder.head);
@@ -90,7 +95,7 @@ void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, con
     throw_if_interrupted();
     add_layer(writer, "model.layers." + std::to_string(index) + '.', decoder.layers[index]);
   }
-  writer.finish(conversion);
+  writer.finish(conversion, check);
 }
 
 }  // namespace mla

@@ -18,16 +18,12 @@ struct Candidate {
   bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
 };
 
-}  // namespace
+void append(std::vector<Symbol>& symbols, int32_t id) {
+  const auto position = static_cast<int32_t>(symbols.size());
+  if (id >= 0) symbols.push_back({id, position - 1, position + 1});
+}
 
-void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out) {
-  std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  for (const char byte : piece) {
-    const auto position = static_cast<int32_t>(symbols.size());
-    const int32_t id = table.byte_ids[static_cast<uint8_t>(byte)];
-    if (id >= 0) symbols.push_back({id, position - 1, position + 1});
-  }
+void merge_symbols(const BpeTable& table, std::vector<Symbol> symbols, std::vector<int32_t>& out) {
   if (symbols.empty()) return;
   symbols.back().next = -1;
   const auto count = static_cast<int32_t>(symbols.size());
@@ -55,6 +51,27 @@ void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int
   }
   for (const Symbol& symbol : symbols)
     if (symbol.id >= 0) out.push_back(symbol.id);
+}
+
+}  // namespace
+
+void encode_piece(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out) {
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (const char byte : piece) append(symbols, table.byte_ids[static_cast<uint8_t>(byte)]);
+  merge_symbols(table, std::move(symbols), out);
+}
+
+void encode_characters(const BpeTable& table, std::string_view piece, std::vector<int32_t>& out) {
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (std::size_t begin = 0, end = 0; begin < piece.size(); begin = end) {
+    for (end = begin + 1; end < piece.size() && (static_cast<uint8_t>(piece[end]) & 0xC0) == 0x80;) ++end;
+    const std::string character(piece.substr(begin, end - begin));
+    if (const auto found = table.char_ids.find(character); found != table.char_ids.end()) append(symbols, found->second);
+    else for (const char byte : character) append(symbols, table.byte_ids[static_cast<uint8_t>(byte)]);
+  }
+  merge_symbols(table, std::move(symbols), out);
 }
 
 }  // namespace mla

@@ -3,6 +3,7 @@
 #include <unicode/uchar.h>
 #include <unicode/utf8.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace mla {
@@ -66,6 +67,25 @@ std::size_t contraction(std::string_view text) {
   return 0;
 }
 
+// The same without regard to case; U+017F, the long s, is an s then.
+std::size_t contraction_of_any_case(std::string_view text) {
+  if (text.size() < 2 || text[0] != '\'') return 0;
+  if (text.substr(1, 2) == "\u017F") return 3;
+  char lower[3] = {'\'', 0, 0};
+  for (std::size_t i = 1; i < 3 && i < text.size(); ++i)
+    lower[i] = text[i] >= 'A' && text[i] <= 'Z' ? static_cast<char>(text[i] - 'A' + 'a') : text[i];
+  return contraction(std::string_view(lower, std::min<std::size_t>(3, text.size())));
+}
+
+bool is_newline(char c) { return c == '\r' || c == '\n'; }
+
+// End of the white space from `begin`: all of it at the text's end, else all but its last character where there are two.
+std::size_t blanks(const Scanner& scan, std::size_t begin, std::size_t end, std::size_t limit) {
+  if (end == limit) return end;
+  const std::size_t last = scan.before(end);  // white space before a word leaves its last character to the next piece
+  return last > begin ? last : end;
+}
+
 // End of the gpt2 piece that starts at `begin` of a text that ends at `limit`.
 std::size_t gpt2_piece(std::string_view text, const Scanner& scan, std::size_t begin, std::size_t limit) {
   if (const std::size_t size = contraction(text.substr(begin, limit - begin)); size > 0) return begin + size;
@@ -73,40 +93,88 @@ std::size_t gpt2_piece(std::string_view text, const Scanner& scan, std::size_t b
   if (first.kind != Class::space) return scan.run(first.end, limit, first.kind);
   if (text[begin] == ' ' && first.end < limit)
     if (const Point next = scan.at(first.end); next.kind != Class::space) return scan.run(next.end, limit, next.kind);
-  const std::size_t end = scan.run(begin, limit, Class::space);
-  if (end == limit) return end;
-  const std::size_t last = scan.before(end);  // white space before a word leaves its last character to the next piece
-  return last > begin ? last : end;
+  return blanks(scan, begin, scan.run(begin, limit, Class::space), limit);
 }
 
-}  // namespace
+// End of the llama3 or qwen2 piece that starts at `begin`; a piece of numbers has at most `digits` of them.
+std::size_t llama3_piece(std::string_view text, const Scanner& scan, std::size_t begin, int digits) {
+  if (const std::size_t size = contraction_of_any_case(text.substr(begin)); size > 0) return begin + size;
+  const std::size_t limit = text.size();
+  const Point first = scan.at(begin);
+  if (first.kind == Class::letter) return scan.run(first.end, limit, Class::letter);
+  if (first.kind == Class::number) {
+    std::size_t end = first.end;
+    for (int taken = 1; taken < digits && end < limit && scan.at(end).kind == Class::number; ++taken) end = scan.at(end).end;
+    return end;
+  }
+  if (!is_newline(text[begin]) && first.end < limit && scan.at(first.end).kind == Class::letter) return scan.run(first.end, limit, Class::letter);
+  const std::size_t mark = text[begin] == ' ' ? first.end : begin;  // where a run of signs may begin
+  if (mark < limit && scan.at(mark).kind == Class::other) {
+    std::size_t end = scan.run(mark, limit, Class::other);
+    while (end < limit && is_newline(text[end])) ++end;
+    return end;
+  }
+  const std::size_t end = scan.run(begin, limit, Class::space);
+  for (std::size_t last = end; last > begin; --last)
+    if (is_newline(text[last - 1])) return last;
+  return blanks(scan, begin, end, limit);
+}
 
-std::vector<std::string_view> split_pieces(std::string_view text, Pretokenizer kind) {
+// End of the piece at `begin` of a text in which no number ends a piece by itself.
+std::size_t piece_end(std::string_view text, const Scanner& scan, std::size_t begin, Pretokenizer kind) {
+  switch (kind) {
+    case Pretokenizer::gpt2: return gpt2_piece(text, scan, begin, text.size());
+    case Pretokenizer::llama3: return llama3_piece(text, scan, begin, 3);
+    case Pretokenizer::qwen2: return llama3_piece(text, scan, begin, 1);
+    case Pretokenizer::words: return std::min(text.find("\u2581", begin + 1), text.size());
+    case Pretokenizer::whole: case Pretokenizer::smollm: break;
+  }
+  return text.size();
+}
+
+// Every number alone, and gpt2's pieces of what lies between.
+std::vector<std::string_view> smollm_pieces(std::string_view text, const Scanner& scan) {
   std::vector<std::string_view> pieces;
-  const Scanner scan(text);
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    std::size_t limit = text.size();
-    if (kind == Pretokenizer::smollm) {
-      if (const Point first = scan.at(begin); first.kind == Class::number) {
-        pieces.push_back(text.substr(begin, first.end - begin));
-        begin = first.end;
-        continue;
-      }
-      limit = begin;
-      while (limit < text.size()) {
-        const Point point = scan.at(limit);
-        if (point.kind == Class::number) break;
-        limit = point.end;
-      }
-    }
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t limit = begin;
+    while (limit < text.size() && scan.at(limit).kind != Class::number) limit = scan.at(limit).end;
     while (begin < limit) {
       const std::size_t end = gpt2_piece(text, scan, begin, limit);
       pieces.push_back(text.substr(begin, end - begin));
       begin = end;
     }
+    if (limit == text.size()) break;
+    begin = scan.at(limit).end;
+    pieces.push_back(text.substr(limit, begin - limit));
   }
   return pieces;
+}
+
+}  // namespace
+
+std::vector<std::string_view> split_pieces(std::string_view text, Pretokenizer kind) {
+  const Scanner scan(text);
+  if (kind == Pretokenizer::smollm) return smollm_pieces(text, scan);
+  std::vector<std::string_view> pieces;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = piece_end(text, scan, begin, kind);
+    pieces.push_back(text.substr(begin, end - begin));
+    begin = end;
+  }
+  return pieces;
+}
+
+std::string_view strip_space(std::string_view text) {
+  std::size_t first = text.size(), last = 0;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  for (std::size_t i = 0, start = 0; i < text.size(); start = i) {
+    UChar32 c = 0;
+    U8_NEXT(bytes, i, text.size(), c);
+    if (u_isUWhiteSpace(c) || (c >= 0x1C && c <= 0x1F)) continue;
+    first = std::min(first, start);
+    last = i;
+  }
+  return first >= last ? std::string_view() : text.substr(first, last - first);
 }
 
 std::string sanitize_utf8(std::string_view bytes) {

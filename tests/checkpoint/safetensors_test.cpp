@@ -1,5 +1,8 @@
 #include "core/checkpoint/safetensors_file.h"
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <functional>
 #include <limits>
 
@@ -35,6 +38,24 @@ std::string refusal_of(const std::string& bytes) {
   if (!said.empty()) CHECK_THAT(said, Contains("spoilt.safetensors"));
   return said;
 }
+
+// While it lives, no file of this process grows beyond `bytes`: writing on fails as on a full disk.
+class SmallestDisk {
+ public:
+  explicit SmallestDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit less{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &less);
+  }
+  ~SmallestDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
 
 // A folder as Hugging Face lays it out.
 class ModelFolder {
@@ -299,7 +320,7 @@ TEST_CASE("a written folder reads back with equal tensors and configuration", "[
   REQUIRE_FALSE(turned.is_contiguous());
   fs::create_directories(folder / "model");  // an empty folder is as good as none
 
-  DirectoryWriter writer(folder / "model", tiny_decoder().config);
+  DirectoryWriter writer(folder / "model", config_to_hf(tiny_decoder().config));
   writer.add("x", x);
   writer.add("turned", turned);
   writer.add("none", none);
@@ -321,7 +342,7 @@ TEST_CASE("a writer refuses what exists, and leaves nothing when it is not finis
   fs::create_directories(folder / "full");
   write_bytes(folder / "full/keep.txt", "mine");
   write_bytes(folder / "file", "mine");
-  const ModelConfig config = tiny_decoder().config;
+  const Json config = config_to_hf(tiny_decoder().config);
 
   CHECK_THROWS_AS(DirectoryWriter(folder / "full", config), ConfigError);
   CHECK_THROWS_AS(DirectoryWriter(folder / "file", config), ConfigError);
@@ -334,4 +355,50 @@ TEST_CASE("a writer refuses what exists, and leaves nothing when it is not finis
   CHECK(read_text_file(folder / "full/keep.txt") == "mine");
   CHECK(read_text_file(folder / "file") == "mine");
   CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 2);
+}
+
+TEST_CASE("tensors beyond a shard go into numbered files with an index, and read back", "[checkpoint][io]") {
+  const TemporaryFolder folder;
+  DirectoryWriter writer(folder / "model", config_to_hf(tiny_decoder().config), 100);
+  const std::vector<std::pair<std::string, at::Tensor>> tensors{
+      {"a", tiny_inputs(1, 2, 5)[0]}, {"b", tiny_inputs(1, 3, 5)[0]}, {"c", tiny_inputs(1, 9, 9)[0]}, {"d", at::ones({1})}};  // 40, 60, 324, 4 bytes
+  for (const auto& [name, tensor] : tensors) writer.add(name, tensor);
+  writer.finish({{"method", "test"}});
+
+  const Json index = read_json_file(folder / "model/model.safetensors.index.json"), record = read_json_file(folder / "model/mla_conversion.json");
+  CHECK(index["metadata"]["total_size"] == 428);
+  CHECK(index["weight_map"] == Json{{"a", "model-00001-of-00003.safetensors"}, {"b", "model-00001-of-00003.safetensors"}, {"c", "model-00002-of-00003.safetensors"},
+                                    {"d", "model-00003-of-00003.safetensors"}});
+  CHECK(record["sha256"].size() == 3);
+  const auto read = Checkpoint::open(folder / "model");
+  for (const auto& [name, tensor] : tensors) CHECK(at::equal(read->load(name, at::kFloat), tensor));
+}
+
+TEST_CASE("a folder that fails its check is not there afterwards; one that passes carries what the check said", "[checkpoint][errors]") {
+  const TemporaryFolder folder;
+  const auto write = [&](const CheckWritten& check) {
+    DirectoryWriter writer(folder / "model", config_to_hf(tiny_decoder().config));
+    writer.add("x", at::ones({3}));
+    writer.finish({{"method", "test"}}, check);
+  };
+  CHECK_THROWS_AS(write([&](const fs::path& written) -> Json {
+                    CHECK(fs::is_regular_file(written / "mla_conversion.json"));
+                    CHECK_FALSE(fs::exists(folder / "model"));
+                    fail<NumericalError>("test", "not equal");
+                  }),
+                  NumericalError);
+  CHECK(fs::is_empty(folder.path()));
+  write([](const fs::path&) { return Json{{"parity", 0}}; });
+  CHECK(read_json_file(folder / "model/mla_conversion.json")["parity"] == 0);
+}
+
+TEST_CASE("a disk that fills while shards are written leaves no folder behind", "[checkpoint][errors]") {
+  const TemporaryFolder folder;
+  DirectoryWriter writer(folder / "model", config_to_hf(tiny_decoder().config), 100'000);
+  for (const char* name : {"a", "b", "c"}) writer.add(name, at::ones({20'000}));  // 80 kB each
+  {
+    const SmallestDisk disk(50'000);
+    CHECK_THROWS_AS(writer.finish({{"method", "test"}}), ResourceError);
+  }
+  CHECK_FALSE(fs::exists(folder / "model"));
 }

@@ -208,3 +208,60 @@ TEST_CASE("pairs are tokenised together, and blanks at the context's end belong 
   CHECK(request.continuation == tokenizer.encode("\ncd"));
   CHECK_THROWS_WITH(encode_request(tokenizer, "", "cd"), Catch::Contains("BOS or EOS"));
 }
+
+namespace {
+
+// Keeps the first row of tokens that it is asked to read.
+class FirstPrompt : public DecoderModel {
+ public:
+  using DecoderModel::DecoderModel;
+  at::Tensor packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) override {
+    if (first.empty()) first.assign(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel());
+    return DecoderModel::packed_hidden(ids, segments);
+  }
+  std::vector<int64_t> first;
+};
+
+std::vector<int64_t> prompt_read(const TaskSpec& spec, const TaskItems& items, const TaskRunOptions& options) {
+  const Bench bench;
+  FirstPrompt model(bench.decoder);
+  Rows rows;
+  answer_task({spec, items, bench.tokenizer}, {{"original", &model}}, options, {}, rows);
+  return model.first;
+}
+
+std::vector<int64_t> wide(const std::vector<int32_t>& ids) { return {ids.begin(), ids.end()}; }
+
+}  // namespace
+
+TEST_CASE("items are wrapped as one message of the user, with the description as system message", "[tasks][chat]") {
+  const Tokenizer tokenizer = letter_tokenizer();
+  TaskItems items = choice_items(1), writing = generation_items(1), cut = generation_items(1);
+  items.choices[0].system = "be brief";
+  const std::string context = items.choices[0].requests[0].first, prompt = writing.generations[0].prompt;
+  TaskSpec longbench = generation_spec();
+  longbench.kind = TaskKind::longbench;
+
+  wrap_items(choice_spec(), "chatml", tokenizer, items);
+  wrap_items(generation_spec(), "chatml", tokenizer, writing);
+  wrap_items(longbench, "chatml", tokenizer, cut);
+
+  CHECK(items.choices[0].requests[0].first == render_chat("chatml", {{"system", "be brief"}, {"user", context}}, tokenizer));
+  CHECK(writing.generations[0].prompt == render_chat("chatml", {{"user", prompt}}, tokenizer));
+  CHECK(cut.generations[0].prompt == prompt);  // it is cut first
+}
+
+TEST_CASE("LongBench's prompt is cut, then wrapped; a set that is never wrapped is not", "[tasks][chat]") {
+  TaskSpec spec = generation_spec();
+  spec.kind = TaskKind::longbench;
+  TaskItems items = generation_items(1);
+  GenerationItem& item = items.generations[0];
+  item.prompt = "abcdefghijklmnopqrstuvwxyz";
+  const Tokenizer tokenizer = letter_tokenizer();
+  const TaskRunOptions options{.max_length = 20, .batch = 1, .chat = "chatml"};
+
+  item.chat = true;
+  CHECK(prompt_read(spec, items, options) == wide(encode_chat(tokenizer, render_chat("chatml", {{"user", "abcdefghijqrstuvwxyz"}}, tokenizer))));
+  item.chat = false;
+  CHECK(prompt_read(spec, items, options) == wide(tokenizer.encode("abcdefghijqrstuvwxyz")));
+}

@@ -90,3 +90,22 @@ TEST_CASE("what is wrong with a task or its data is said before a model is read"
   CHECK_THAT(neither.err, Contains("--corpus") && Contains("--tasks"));
   CHECK(mlaforge(folder.path(), {"samples", "1", "--store", "runs.db"}).code != 0);
 }
+
+TEST_CASE("a chat template around a task is part of its protocol and of the stored configuration", "[cli][tasks][chat]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+  write_task(folder);
+
+  const Finished wrapped = mlaforge(folder.path(), words({"--apply-chat-template", "--format", "json"})), both = mlaforge(folder.path(), words({"--template", "auto", "--truncate", "tokens"}));
+  const Finished text = mlaforge(folder.path(), {"eval", "--model", smollm2().string(), "--corpus", "capitals.jsonl", "--template", "auto"});
+
+  REQUIRE(wrapped.code == 0);
+  CHECK(Json::parse(wrapped.out)[0]["protocol"] == "own/v1/chat-smollm2");
+  const auto [record, metrics] = Store::open_read_only(folder / "runs.db").read_run(1);
+  CHECK(record.config["chat_template"]["name"] == "smollm2");
+  CHECK(record.config["chat_template"]["sha256"].get<std::string>().size() == 64);
+  CHECK(both.code == 2);
+  CHECK_THAT(both.err, Contains("--truncate"));
+  CHECK(text.code == 2);
+  CHECK_THAT(text.err, Contains("--template"));
+}

@@ -2,8 +2,14 @@
 #include "tests/support/catch.h"
 
 #include <fstream>
+#include <map>
+#include <set>
 #include <sstream>
 
+#include "core/base/error.h"
+#include "core/model/deepseek_form.h"
+#include "methods/convert.h"
+#include "methods/latent_norms.h"
 #include "tests/methods/recipe_lines.h"
 #include "tests/support/paths.h"
 
@@ -198,4 +204,36 @@ TEST_CASE("the tutorial's recipe with one KV head loses nothing", "[recipes][ide
   const Conversion conversion = convert_with(original, mean_key.make({{"kv_lora_rank", 8}}, original.config), samples);
   CHECK(kl(original, conversion.converted, tiny_ids(2, 30, 50, 77)) < kKlOfEquals);
   CHECK(conversion.converted.cache_values_per_token_per_layer() == 16);
+}
+
+namespace {
+
+// The targets that hold what a recipe makes of a tiny model without biases and q/k norms. Where one wants a latent norm, it gets one.
+std::set<std::string> targets_of(const Line& line) {
+  const Decoder original = tiny_decoder(kShape);
+  const CalibrationSamples samples = tiny_samples(2, 3, 16, original.config.vocab_size);
+  const Decoder converted = convert_with(original, make(line, original.config, half_rank(line, original.config)), samples).converted;
+  Decoder normed = converted;
+  if (std::holds_alternative<MlaWeights>(converted.layers[0].attention)) add_latent_norms(normed, LatentNorm::calibrated, stats_from(samples), "");
+  std::set<std::string> targets{"mlaforge"};
+  for (const std::string target : {"transformers", "vllm", "llama.cpp"}) {
+    try {
+      to_deepseek_form(target == "transformers" ? converted : normed, deepseek_shape(target, std::ssize(original.layers)));
+      targets.insert(target);
+    } catch (const ConfigError&) {
+    }
+  }
+  return targets;
+}
+
+}  // namespace
+
+TEST_CASE("the export targets that a recipe lists are those that hold what it makes with some of its options", "[methods][export]") {
+  std::map<std::string, std::set<std::string>> held;
+  for (const Line& line : kLines) held[line.method].merge(targets_of(line));
+  for (const auto& [method, targets] : held) {
+    const RecipeEntry& entry = entry_of({method.c_str(), ""});
+    INFO(method);
+    CHECK(std::set<std::string>(entry.exports.begin(), entry.exports.end()) == targets);
+  }
 }

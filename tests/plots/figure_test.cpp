@@ -48,20 +48,21 @@ std::string script_of(const Store& store, const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("a figure is a data file, a script, a PNG and an SVG, in that order", "[plots]") {
+TEST_CASE("a figure is a data file, a script, a PNG, an SVG and a PDF, in that order", "[plots]") {
   const TemporaryFolder folder;
   const Store store = store_of(folder / "runs.db", kTwoMethods);
   if (!draw(store, folder / "probe")) return skip("gnuplot is not installed");
 
   const std::vector<fs::path> paths = write_figure(store, "ppl_vs_cache", folder / "out");
 
-  REQUIRE(paths.size() == 4);
-  const std::vector<std::string> endings{".dat", ".gp", ".png", ".svg"};
+  REQUIRE(paths.size() == 5);
+  const std::vector<std::string> endings{".dat", ".gp", ".png", ".svg", ".pdf"};
   for (std::size_t i = 0; i < paths.size(); ++i) {
     CHECK(paths[i] == folder / "out" / ("ppl_vs_cache" + endings[i]));
     CHECK(fs::file_size(paths[i]) > 100);
   }
   CHECK(read_text_file(paths[2]).substr(1, 3) == "PNG");
+  CHECK(read_text_file(paths[4]).substr(0, 5) == "%PDF-");
   CHECK_THAT(read_text_file(paths[3]), Catch::Contains("<svg") && Catch::Contains("transmla") && Catch::Contains("original 20.50"));
 }
 

@@ -67,6 +67,26 @@ TEST_CASE("merging brings the runs that are not there, once, with all their rows
   CHECK(JobQueue(here, "two", 30).counts("s").done == 1);
 }
 
+TEST_CASE("a job that failed elsewhere has failed here too, unless it is done here", "[results][merge]") {
+  const TemporaryFolder folder;
+  Store here = Store::open(folder / "here.db"), there = Store::open(folder / "there.db");
+  const std::vector<Job> jobs{{sha256_hex("a"), "a", Json::object()}, {sha256_hex("b"), "b", Json::object()}};
+  JobQueue mine(here, "me", 30), theirs(there, "they", 30);
+  mine.set_jobs("s", jobs);
+  theirs.set_jobs("s", jobs);
+  mine.claim("s", 1);
+  mine.finish(jobs[0].key, add_done(here), 2);
+  for (const Job& job : jobs) {
+    theirs.claim("s", 1);
+    theirs.fail_job(job.key, "no room", 3);
+  }
+  merge_runs(here, there), merge_runs(here, there);
+  const std::vector<JobState> states = mine.states("s");
+  CHECK(states[0].status == JobStatus::done);
+  CHECK(states[1].status == JobStatus::failed);
+  CHECK(states[1].error == "no room");
+}
+
 TEST_CASE("merging in either order gives the same content", "[results][merge]") {
   const TemporaryFolder folder;
   Store a = Store::open(folder / "a.db"), b = Store::open(folder / "b.db"), ab = Store::open(folder / "ab.db"), ba = Store::open(folder / "ba.db");

@@ -70,8 +70,8 @@ TEST_CASE("a new store carries our application id, the schema version and strict
 
   CHECK(number(store.database(), "PRAGMA application_id") == kApplicationId);
   CHECK(number(store.database(), "PRAGMA user_version") == kSchemaVersion);
-  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%'") == 9);
-  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 1") == 9);
+  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%'") == 11);
+  CHECK(number(store.database(), "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 1") == 11);
 }
 
 TEST_CASE("a writing connection keeps a rollback journal, flushes fully, checks references and distrusts the schema", "[results]") {

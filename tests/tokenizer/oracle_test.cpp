@@ -12,6 +12,7 @@
 #include "core/tokenizer/tokenizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
+#include "tests/tokenizer/splitmix64.h"
 
 using namespace mla;
 using namespace mla::test;
@@ -35,21 +36,6 @@ std::string bytes_of(const std::vector<int32_t>& ids) {
   std::memcpy(bytes.data(), ids.data(), bytes.size());
   return bytes;
 }
-
-// The generator that the oracle script has too.
-class SplitMix64 {
- public:
-  explicit SplitMix64(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
-
- private:
-  uint64_t state_;
-};
 
 // Of Unicode 15, without surrogates and private use. A later Unicode assigns more, but moves none of these to another class.
 std::vector<UChar32> assigned_points() {

@@ -145,10 +145,21 @@ TEST_CASE("a tokenizer.json that we cannot follow exactly is refused; file and f
   refused(R"({"model": {"merges": ["nospace"]}})", "merge");
   refused(R"({"model": {"merges": [[1, 2]]}})", "model.merges");
   refused(R"({"model": {"merges": [["a", "q"]]}})", "merge 0 'a' + 'q'");
-  refused(R"({"model": {"ignore_merges": true}})", "model.ignore_merges");
+  refused(R"({"model": {"ignore_merges": "yes"}})", "model.ignore_merges");
+  refused(R"({"model": {"byte_fallback": true}, "pre_tokenizer": null})", "decoder");
+  refused(R"({"model": {"unk_token": "a"}})", "model.unk_token");
   refused(R"({"model": {"dropout": 0.5}})", "model.dropout");
   refused(R"({"model": {"end_of_word_suffix": "</w>"}})", "model.end_of_word_suffix");
-  refused(R"({"normalizer": {"type": "NFC"}})", "normalizer");
+  refused(R"({"normalizer": {"type": "NFKC"}})", "NFKC");
+  refused(R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})", "Lowercase");
+  refused(R"({"normalizer": {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}})", "Regex");
+  refused(R"({"decoder": {"type": "WordPiece"}})", "WordPiece");
+  refused(R"({"decoder": null})", "decoder");
+  refused(R"({"post_processor": {"type": "BertProcessing"}})", "BertProcessing");
+  refused(R"({"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]}})", "SpecialToken");
+  refused(R"({"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}], "special_tokens": {"x": {"ids": [99]}}}})", "99");
+  refused(R"({"added_tokens": [{"content": "<s>", "id": 5, "special": 1}]})", "added_tokens.special");
+  refused(R"({"pre_tokenizer": {"add_prefix_space": true}})", "pre_tokenizer");
   refused(R"({"added_tokens": ["<s>"]})", "added_tokens");
   refused(R"({"added_tokens": [{"content": "<s>"}]})", "added_tokens");
   refused(R"({"added_tokens": [{"content": 5, "id": 5}]})", "added_tokens");
@@ -160,6 +171,31 @@ TEST_CASE("a tokenizer.json that we cannot follow exactly is refused; file and f
   refused(R"({"mlaforge": 3})", "mlaforge.bos_id");
   refused(R"({"mlaforge": {"bos_id": "one"}})", "mlaforge.bos_id");
   refused(R"({"mlaforge": {"eos_id": 8}})", "mlaforge.eos_id");
+}
+
+TEST_CASE("a vocabulary of characters without a token for every byte is refused", "[tokenizer][errors]") {
+  TokenizerData data;
+  data.vocabulary = Vocabulary::characters;
+  data.tokens = {"a", "<0x00>"};
+  data.special = {false, false};
+  CHECK_THROWS_WITH(Tokenizer(data, "voc.json"), Contains("<0x00> to <0xFF>") && Contains("byte 1"));
+}
+
+TEST_CASE("a folder's own files name BOS, EOS and every token that ends a generation", "[tokenizer]") {
+  const TemporaryFolder folder;
+  Json json = small_json();
+  json.erase("mlaforge");
+  std::ofstream(folder / "tokenizer.json") << json.dump();
+  CHECK(Tokenizer::load(folder.path())->eos_id() == -1);
+  std::ofstream(folder / "tokenizer_config.json") << R"({"bos_token": null, "eos_token": {"content": "<s>", "lstrip": false}})";
+  std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": [5, 6]})";
+  std::ofstream(folder / "config.json") << R"({"bos_token_id": 6, "eos_token_id": 5})";
+  const auto tokenizer = Tokenizer::load(folder.path());
+  CHECK(tokenizer->bos_id() == 6);
+  CHECK(tokenizer->eos_id() == 5);
+  CHECK(tokenizer->stop_ids() == std::vector<int32_t>{5, 6});
+  std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": [5, 99]})";
+  CHECK_THROWS_WITH(Tokenizer::load(folder.path()), Contains("generation_config.json") && Contains("eos_token_id"));
 }
 
 TEST_CASE("neutral options of a tokenizer.json are no obstacle", "[tokenizer]") {

@@ -1,0 +1,69 @@
+#include "core/checkpoint/safetensors_folder.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/base/error.h"
+#include "core/base/json.h"
+
+namespace mla {
+
+void require_finite_tensor(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& path) {
+  if (std::isfinite(tensor.sum(at::kFloat).item<float>())) return;
+  const int64_t bad = tensor.numel() - at::isfinite(tensor).sum().item<int64_t>();
+  if (bad > 0) fail<CheckpointError>("checkpoint", path.string(), ": tensor ", name, " holds ", bad, " NaN or infinite values");
+}
+
+SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) : path_(folder) {
+  const std::filesystem::path index = path_ / "model.safetensors.index.json";
+  if (!std::filesystem::exists(index)) {
+    add_file("model.safetensors");
+    return;
+  }
+  const Json root = read_json_file(index), map = root.is_object() ? root.value("weight_map", Json()) : Json();
+  if (!map.is_object()) fail<CheckpointError>("checkpoint", index.string(), ": wanted a weight_map object");
+  for (const auto& item : map.items()) {
+    if (!item.value().is_string()) fail<CheckpointError>("checkpoint", index.string(), ": wanted file names in weight_map");
+    const std::string name = item.value();
+    if (name.empty() || name.find_first_of(std::string_view("/\0", 2)) != std::string::npos || name.front() == '.')
+      fail<CheckpointError>("checkpoint", index.string(), ": wanted a file of this folder for ", item.key(), ", got ", name);
+    if (!files_.count(name)) add_file(name);
+    if (owner_.find(item.key()) == owner_.end() || owner_.at(item.key()) != files_.at(name))
+      fail<CheckpointError>("checkpoint", index.string(), ": ", name, " holds no tensor ", item.key());
+  }
+}
+
+std::vector<std::string> SafetensorsFolder::names() const {
+  std::vector<std::string> all;
+  for (const auto& [name, file] : owner_) all.push_back(name);
+  return all;
+}
+
+const SafeTensor& SafetensorsFolder::find(const std::string& name) const {
+  const auto found = owner_.find(name);
+  if (found == owner_.end()) fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", name, " is missing");
+  return found->second->tensors().at(name);
+}
+
+std::vector<int64_t> SafetensorsFolder::shape(const std::string& name) const { return find(name).shape; }
+
+at::Tensor SafetensorsFolder::load(const std::string& name, at::ScalarType dtype) const {
+  const SafeTensor& tensor = find(name);
+  static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
+                                                        {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
+  at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
+  if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
+  const at::Tensor values = raw.to(dtype);
+  require_finite_tensor(values, name, path_);
+  return values;
+}
+
+void SafetensorsFolder::add_file(const std::string& name) {
+  const auto file = std::make_shared<SafetensorsFile>(path_ / name);
+  files_[name] = file;
+  for (const auto& [tensor, entry] : file->tensors())
+    if (!owner_.emplace(tensor, file).second)
+      fail<CheckpointError>("checkpoint", path_.string(), ": tensor ", tensor, " stands in two files, one of them ", name);
+}
+
+}  // namespace mla

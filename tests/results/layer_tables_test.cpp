@@ -1,0 +1,126 @@
+// Tables that lay rows of the store out as columns: methods by cache, tasks, layers, and the memory that layers sum up to.
+#include "results/query.h"
+#include "tests/results/sample_runs.h"
+#include "tests/support/catch.h"
+#include "tests/support/paths.h"
+
+using namespace mla;
+using namespace mla::test;
+
+namespace {
+
+std::vector<std::string> names_of(const Table& table) {
+  std::vector<std::string> names;
+  for (const Column& column : table.columns) names.push_back(column.name);
+  return names;
+}
+
+Cell text(const char* value) { return std::string(value); }
+
+int64_t add_choice(Store& store, const char* task, const char* metric, double value, const char* protocol = "lm-eval/v1", const char* label = "transmla ff4 r64") {
+  const RunRecord record = sample_record({.label = label, .corpus = task, .protocol = protocol});
+  const int64_t id = store.begin_run(record);
+  store.finish_run(id, record, {{metric, "mla", protocol, value, 0.01, 100, "1", Better::higher}, {metric, "original", protocol, value + 0.25, 0.02, 100, "1", Better::higher}});
+  return id;
+}
+
+}  // namespace
+
+TEST_CASE("methods at equal cache: a column per cache size, the largest first, the best run of each method", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.method = "svd", .label = "svd r48", .kv_values = 96, .perplexity = 40});
+  add_done(store, {.label = "transmla worse", .kv_values = 96, .perplexity = 31});
+  add_done(store, {.label = "transmla better", .kv_values = 96, .perplexity = 30});
+  add_done(store, {.label = "transmla r96", .kv_values = 192, .perplexity = 25});
+
+  const Table table = run_query(store, "methods");
+
+  CHECK(names_of(table) == std::vector<std::string>{"Model", "dtype", "Method", "Corpus", "Protocol", "384 values", "192 values", "96 values"});
+  REQUIRE(table.rows.size() == 3);
+  CHECK(table.rows[0][2] == text("original"));
+  CHECK(table.rows[0][5] == Cell(20.5));
+  CHECK(table.rows[1][2] == text("svd"));
+  CHECK(table.rows[1][6] == Cell());
+  CHECK(table.rows[1][7] == Cell(40.0));
+  CHECK(table.rows[2][6] == Cell(25.0));
+  CHECK(table.rows[2][7] == Cell(30.0));
+  CHECK(table.rows[2].at(static_cast<std::size_t>(table.columns[7].error_cell)) == Cell(1.75));
+  CHECK(table.separate == std::vector<std::size_t>{3, 4});
+}
+
+TEST_CASE("choices: a row per model and protocol, a column per task and metric, the latest run of each", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_choice(store, "piqa", "acc", 0.5);
+  add_choice(store, "arc_easy", "acc_norm", 0.25);
+  add_choice(store, "piqa", "acc", 0.625);
+  add_choice(store, "piqa", "acc", 0.375, "lighteval/v1");
+
+  const Table table = run_query(store, "choices");
+
+  CHECK(names_of(table) == std::vector<std::string>{"Model", "Method", "dtype", "KV values", "Protocol", "arc_easy acc_norm", "piqa acc"});
+  REQUIRE(table.rows.size() == 4);  // original and converted, of two protocols
+  CHECK(table.rows[0][4] == text("lighteval/v1"));
+  CHECK(table.rows[0][5] == Cell());
+  CHECK(table.rows[2][1] == text("original"));
+  CHECK(table.rows[2][6] == Cell(0.875));
+  CHECK(table.rows[3][5] == Cell(0.25));
+  CHECK(table.rows[3][6] == Cell(0.625));
+  CHECK(table.separate == std::vector<std::size_t>{4});
+}
+
+TEST_CASE("ranks: what each layer caches, models of different depth side by side", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  for (const auto& [label, values] : std::vector<std::pair<std::string, Json>>{{"a", {96, 32.5, 64}}, {"b", {48}}}) {
+    RunRecord record = sample_record({.label = label});
+    record.kv_values_by_layer = values;
+    store.finish_run(store.begin_run(record), record, sample_metrics());
+  }
+
+  const Table table = run_query(store, "ranks");
+
+  CHECK(names_of(table) == std::vector<std::string>{"Model", "Method", "dtype", "KV values", "L0", "L1", "L2"});
+  REQUIRE(table.rows.size() == 2);
+  CHECK(table.rows[0] == std::vector<Cell>{text("SmolLM2-135M"), text("a"), text("fp32"), Cell(int64_t{96}), Cell(int64_t{96}), Cell(32.5), Cell(int64_t{64})});
+  CHECK(table.rows[1][5] == Cell());
+}
+
+TEST_CASE("memory: bytes of all layers, of whole numbers in the run's dtype and of quantised caches as they were measured", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.dtype = "bf16"});
+  RunRecord quantised = sample_record({.corpus = "gsm8k", .protocol = "lm-eval/v1/kv-int4", .dtype = "bf16"});
+  store.finish_run(store.begin_run(quantised), quantised, {{"cache_bytes_per_token", "mla", "lm-eval/v1/kv-int4", 112.5, 0.5, 10, "B", Better::lower}});
+
+  const Table table = run_query(store, "memory");
+
+  REQUIRE(table.rows.size() == 3);
+  CHECK(table.rows[0][1] == text("original"));
+  CHECK(table.rows[0][5] == Cell(384.0 * 2 * 2));
+  CHECK(table.rows[1][5] == Cell(96.0 * 2 * 2));
+  CHECK(table.rows[1][4] == Cell(75.0));
+  CHECK(std::get<double>(table.rows[1][8]) == Approx(96.0 * 2 * 2 * 131072 / (1 << 20)));
+  CHECK(table.rows[2][1] == text("transmla ff4 r64, kv-int4"));
+  CHECK(table.rows[2][5] == Cell(112.5));
+}
+
+TEST_CASE("kld gives every run its statistics with their errors, percentages as such", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store);
+
+  const Table table = run_query(store, "kld");
+
+  REQUIRE(table.rows.size() == 1);
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    if (table.columns[c].name == "Mean KLD") {
+      CHECK(table.rows[0][c] == Cell(0.375));
+      CHECK(table.rows[0].at(static_cast<std::size_t>(table.columns[c].error_cell)) == Cell(0.0625));
+    }
+    if (table.columns[c].name == "Same top %") CHECK(table.rows[0][c] == Cell(75.0));
+    if (table.columns[c].name == "Max KLD") CHECK(table.rows[0][c] == Cell());
+  }
+  CHECK(table.columns.size() == 40);
+}
