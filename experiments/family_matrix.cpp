@@ -3,13 +3,14 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
+#include <set>
 #include <sstream>
 
 #include "core/base/error.h"
 #include "core/base/names.h"
 #include "core/checkpoint/expected_tensors.h"
 #include "core/checkpoint/families.h"
-#include "core/checkpoint/own_format.h"
+#include "core/model/deepseek_form.h"
 #include "experiments/model_plan.h"
 
 namespace mla {
@@ -21,7 +22,7 @@ struct Variant {
   Json changes;        // of the drawn model's config.json
 };
 const std::vector<Variant>& variants() {
-  static const Json ones = Json::array({1, 1, 1, 1, 1, 1, 1, 1});
+  static const std::vector<double> ones(32, 1.0);
   static const std::vector<Variant> all{
       {"llama", "", Json::object()},
       {"llama", ", attention biases", {{"attention_bias", true}}},
@@ -40,10 +41,10 @@ const std::vector<Variant>& variants() {
   return all;
 }
 
-// Two layers, four query heads on two KV heads of 16: small enough to convert in a moment, large enough for every recipe.
+// Two layers, four query heads on two KV heads of 64, the width that recipes have defaults for.
 ModelConfig drawn_config(const Variant& variant) {
-  Json config{{"model_type", variant.family}, {"vocab_size", 32}, {"hidden_size", 64}, {"intermediate_size", 48}, {"num_hidden_layers", 2},
-              {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 16}, {"max_position_embeddings", 128}};
+  Json config{{"model_type", variant.family}, {"vocab_size", 32}, {"hidden_size", 128}, {"intermediate_size", 48}, {"num_hidden_layers", 2},
+              {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"head_dim", 64}, {"max_position_embeddings", 128}};
   if (std::string(variant.family).rfind("deepseek", 0) == 0)
     config.update({{"num_key_value_heads", 4}, {"first_k_dense_replace", 2}, {"kv_lora_rank", 16}, {"q_lora_rank", nullptr}, {"qk_rope_head_dim", 8},
                    {"qk_nope_head_dim", 8}, {"v_head_dim", 8}});
@@ -84,23 +85,39 @@ class DrawnCheckpoint : public Checkpoint {
   std::filesystem::path path_ = "drawn";
 };
 
-// Of a method's targets on a plain llama, those that hold this model's conversion (docs/export.md).
-std::vector<std::string> targets_of(const RecipeEntry& entry, const ModelConfig& c) {
-  const bool plain = computation_to_json(c).empty() && !c.qk_norm && c.windows.empty() && c.attention_softcap == 0 && c.rope.original_length == 0;
-  const bool biased = c.qkv_bias || c.output_bias;
-  std::vector<std::string> targets;
-  for (const std::string target : entry.exports)
-    if (target == "mlaforge" || (plain && (!biased || target == "transformers"))) targets.push_back(target);
+Decoder converted_layer(const RecipeEntry& entry, const DrawnCheckpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  if (config.latent) fail<ConfigError>("convert", "wanted keys and values of its own, got latent attention already");
+  const int64_t kept = config.num_kv_heads * config.head_dim * 3 / 2;  // three quarters of keys and values
+  return first_layer_converted(checkpoint, entry.make({{"cache_values", kept}}, config), at::kFloat);
+}
+
+// What holds the family where a method asks for no more than a latent and one rope key: docs/export.md. Where a target wants a latent norm,
+// it gets one.
+std::set<std::string> targets_of(const DrawnCheckpoint& checkpoint) {
+  std::set<std::string> targets{"mlaforge"};
+  if (checkpoint.config().latent) return targets;
+  const Decoder converted = converted_layer(find_recipe("transmla"), checkpoint);
+  Decoder normed = converted;
+  auto& latent = std::get<MlaWeights>(normed.layers[0].attention);
+  latent.kv_a_norm = at::ones({latent.rank()});
+  for (const std::string target : {"transformers", "vllm", "llama.cpp"}) {
+    try {
+      to_deepseek_form(target == "transformers" ? converted : normed, deepseek_shape(target, 1));
+      targets.insert(target);
+    } catch (const ConfigError&) {
+    }
+  }
   return targets;
 }
 
-FamilyRow::Cell cell_of(const RecipeEntry& entry, const DrawnCheckpoint& checkpoint) {
-  const ModelConfig& config = checkpoint.config();
+FamilyRow::Cell cell_of(const RecipeEntry& entry, const DrawnCheckpoint& checkpoint, const std::set<std::string>& held) {
   try {
-    if (config.latent) fail<ConfigError>("convert", "wanted keys and values of its own, got latent attention already");
-    const int64_t kept = config.num_kv_heads * config.head_dim * 3 / 2;  // three quarters of keys and values
-    count_conversion(checkpoint, entry.make({{"cache_values", kept}}, config), at::kFloat);
-    return {entry.name, targets_of(entry, config), ""};
+    converted_layer(entry, checkpoint);
+    FamilyRow::Cell cell{entry.name, {}, ""};
+    for (const char* target : entry.exports)
+      if (held.count(target) > 0) cell.targets.emplace_back(target);
+    return cell;
   } catch (const ConfigError& error) {
     return {entry.name, {}, error.what()};
   }
@@ -121,7 +138,8 @@ std::vector<FamilyRow> family_matrix() {
     const Family& family = find_family(variant.family, "families");
     const DrawnCheckpoint checkpoint(drawn_config(variant));
     FamilyRow row{variant.family + std::string(variant.suffix), family.summary, family.gguf, {}};
-    for (const RecipeEntry* entry : recipes()) row.cells.push_back(cell_of(*entry, checkpoint));
+    const std::set<std::string> held = targets_of(checkpoint);
+    for (const RecipeEntry* entry : recipes()) row.cells.push_back(cell_of(*entry, checkpoint, held));
     rows.push_back(std::move(row));
   }
   return rows;

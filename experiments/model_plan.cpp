@@ -18,10 +18,7 @@ Json shapes_of(const AttentionWeights& weights) {
 }
 
 LayerStreams streams_of(const AttentionWeights& weights) {
-  LayerCache cache;
-  const at::Tensor& o = std::visit([](const auto& form) -> const at::Tensor& { return form.o; }, weights);
-  attention_forward(weights, at::zeros({1, 1, o.size(0)}, o.options()), &cache);
-  const LayerCache::Streams streams = cache.read();
+  const LayerCache::Streams streams = cache_of_one_token(weights).read();
   const int64_t window = std::visit([](const auto& form) { return form.limits.window; }, weights);
   return {streams.first.size(2), streams.second.size(2), window};
 }
@@ -108,18 +105,22 @@ ModelCount count_model(const Checkpoint& checkpoint, at::ScalarType dtype) {
   return count;
 }
 
-ModelCount count_conversion(const Checkpoint& checkpoint, Recipe recipe, at::ScalarType dtype) {
+Decoder first_layer_converted(const Checkpoint& checkpoint, Recipe recipe, at::ScalarType dtype) {
   recipe.healers.clear();  // they change values, never shapes; nor does what a search chooses
   recipe.search = nullptr;
   const Decoder first = first_layer(checkpoint, dtype);
   const auto* gqa = std::get_if<GqaWeights>(&first.layers[0].attention);
   const LayerStats stats = unit_stats(first.config, gqa != nullptr && gqa->norm.has_value());
-  const Conversion conversion = convert(first, recipe, [&](const Decoder&, const StatKinds&, const std::string&) { return CalibrationStats{stats}; });
+  return convert(first, recipe, [&](const Decoder&, const StatKinds&, const std::string&) { return CalibrationStats{stats}; }).converted;
+}
+
+ModelCount count_conversion(const Checkpoint& checkpoint, Recipe recipe, at::ScalarType dtype) {
+  const Decoder first = first_layer(checkpoint, dtype), converted = first_layer_converted(checkpoint, std::move(recipe), dtype);
   ModelCount count;
-  count.attention = shapes_of(conversion.converted.layers[0].attention);
+  count.attention = shapes_of(converted.layers[0].attention);
   for (const ExpectedTensor& each : expected_tensors(first.config)) count.parameters += product(checkpoint.shape(each.name));
-  count.parameters += first.config.num_layers * (conversion.converted.parameters() - first.parameters());
-  count.layers = every_layer(streams_of(conversion.converted.layers[0].attention), first.config);
+  count.parameters += first.config.num_layers * (converted.parameters() - first.parameters());
+  count.layers = every_layer(streams_of(converted.layers[0].attention), first.config);
   return count;
 }
 

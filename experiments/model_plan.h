@@ -25,8 +25,10 @@ struct ModelCount {
 // Compares the file's tensors with its configuration, then reads the first layer alone; of a converted model the attention of each.
 // Throws as check_tensors() does.
 ModelCount count_model(const Checkpoint& checkpoint, at::ScalarType dtype);
-// The same of the model converted: one layer goes through the recipe with unit statistics in place of a calibration, since shapes do
-// not depend on what is measured. Throws as convert() does.
+// The model's first layer converted: it goes through the recipe with unit statistics in place of a calibration, since shapes do not depend
+// on what is measured. Embedding and head are stand-ins. Throws as convert() does.
+Decoder first_layer_converted(const Checkpoint& checkpoint, Recipe recipe, at::ScalarType dtype);
+// The same of the model converted, from its first layer. Throws as convert() does.
 ModelCount count_conversion(const Checkpoint& checkpoint, Recipe recipe, at::ScalarType dtype);
 
 // Bytes of a cache object of that format after `context` tokens of `dtype`, all layers. `within_windows`: layers with a window keep

@@ -233,11 +233,13 @@ at::Tensor attention_heads(const AttentionWeights& weights, const at::Tensor& x)
   return std::visit([&](const auto& form) { return heads_of(form, x, nullptr, MlaPath::expanded); }, weights);
 }
 
-int64_t cache_values_per_token(const AttentionWeights& weights) {
+LayerCache cache_of_one_token(const AttentionWeights& weights) {
   LayerCache cache;
   const at::Tensor& o = std::visit([](const auto& form) -> const at::Tensor& { return form.o; }, weights);
   attention_forward(weights, at::zeros({1, 1, o.size(0)}, o.options()), &cache);
-  return cache.values_per_token();
+  return cache;
 }
+
+int64_t cache_values_per_token(const AttentionWeights& weights) { return cache_of_one_token(weights).values_per_token(); }
 
 }  // namespace mla

@@ -30,7 +30,9 @@ struct Segment {
 // x [1, sum of T, D] -> the same shape.  `layer` is which of the caches' layers this is. Throws ShapeError.
 at::Tensor packed_attention(const AttentionWeights& weights, const at::Tensor& x, const std::vector<Segment>& segments, int64_t layer);
 
-// Values kept in the cache per token by this layer, counted from a cache that one token was written to.
+// This layer's cache after one token, in the weights' own dtype.
+LayerCache cache_of_one_token(const AttentionWeights& weights);
+// Values kept in it.
 int64_t cache_values_per_token(const AttentionWeights& weights);
 
 // Queries, keys and values of the original before rotation, q/k norm applied.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/base/error.h"
+#include "core/checkpoint/own_format.h"
 
 namespace mla {
 namespace {
@@ -20,6 +21,10 @@ class LayerForm {
     if (w_.normed) cannot("its keys are normed before the latent (q/k norm)");
     if (w_.rope.rope_heads() != 1) cannot("it keeps a rope key per KV head, ", w_.rope.rope_heads(), " of them");
     if (w_.rope.dims() == 0) cannot("it has no rope key");
+    if (w_.rope.by_length()) cannot("its rotary frequencies follow the sequence's length");
+    if (w_.rope.inv_freq.eq(0).any().item<bool>()) cannot("its rope key has pairs that do not turn");
+    if (w_.limits.window > 0) cannot("it has a sliding window of ", w_.limits.window, " tokens");
+    if (w_.limits.softcap > 0) cannot("its scores are soft-capped at ", w_.limits.softcap);
     if (!shape.constant_channel)
       for (const at::Tensor* bias : {&w_.q_bias, &w_.q_a_bias, &w_.k_rope_bias, &w_.kv_a_bias, &w_.o_bias})
         if (has(*bias)) cannot("it has biases, which that loader drops without an error");
@@ -249,6 +254,9 @@ Decoder to_deepseek_form(const Decoder& model, const DeepseekShape& shape) {
   const auto layers = static_cast<int64_t>(model.layers.size());
   if (shape.most_layers > 0 && layers > shape.most_layers)
     fail<ConfigError>("export", shape.target, " cannot hold this model: wanted at most ", shape.most_layers, " layers, got ", layers);
+  if (const Json beyond = computation_to_json(model.config); !beyond.empty())
+    fail<ConfigError>("export", shape.target, " cannot hold this model: DeepSeek's classes have no ", beyond.begin().key(), " (", beyond.begin().value().dump(),
+                      "); --for mlaforge holds every model");
   Decoder out = model;
   out.config.tie_word_embeddings = false;
   out.config.mla = std::nullopt;

@@ -1,6 +1,7 @@
 // Layers under the names of Hugging Face's classes.
 #include <cmath>
 
+#include "core/model/deepseek_form.h"
 #include "core/model/layer_files.h"
 #include "core/model/rope_plan.h"
 
@@ -51,13 +52,9 @@ AttentionWeights read_gqa(const TensorSource& source, const std::string& prefix,
   return w;
 }
 
-// The last rope_dim rows of each of `heads` blocks from neighbouring pairs (2i, 2i+1) to ours (i, i + rope_dim/2).
+// Rotary rows as ours, pairs (i, i + rope_dim/2), where the file has them as neighbours.
 at::Tensor pairs_apart(const at::Tensor& rows, int64_t heads, const LatentShape& latent) {
-  if (!latent.interleaved || !rows.defined()) return rows;
-  const at::Tensor blocks = rows.unflatten(0, {heads, -1});
-  const int64_t still = blocks.size(1) - latent.rope_dim;
-  const at::Tensor turned = blocks.slice(1, still);
-  return at::cat({blocks.narrow(1, 0, still), turned.slice(1, 0, std::nullopt, 2), turned.slice(1, 1, std::nullopt, 2)}, 1).flatten(0, 1).contiguous();
+  return latent.interleaved && rows.defined() ? separate_rope_rows(rows, heads, latent.rope_dim) : rows;
 }
 
 AttentionWeights read_latent(const TensorSource& source, const std::string& prefix, int64_t index) {

@@ -52,8 +52,9 @@ RopePlan rotated_plan(const ModelConfig& c, int64_t dims) {
       plan.stretch_factor = s.factor;
       break;
     case RopeKind::longrope:
-      plan.short_length = s.original_length;
       plan.inv_freq = plain / tensor_of(s.short_factor);
+      if (s.short_factor == s.long_factor) break;  // the same at every length
+      plan.short_length = s.original_length;
       plan.long_inv_freq = plain / tensor_of(s.long_factor);
       break;
   }

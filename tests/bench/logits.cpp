@@ -5,8 +5,6 @@
 
 #include "core/base/files.h"
 #include "core/model/decoder.h"
-#include "core/model/deepseek_folder.h"
-#include "core/model/deepseek_gguf.h"
 
 int main(int count, char** words) {
   if (count != 5) {
@@ -17,9 +15,7 @@ int main(int count, char** words) {
     const c10::InferenceMode inference;
     const std::filesystem::path model = words[1], out = words[4];
     const at::ScalarType dtype = mla::parse_dtype(words[2]);
-    const mla::Json config = std::filesystem::is_directory(model) ? mla::read_json_file(model / "config.json") : mla::Json::object();
-    const bool deepseek = config.value("model_type", mla::Json()) == "deepseek_v3";
-    const mla::Decoder decoder = deepseek ? mla::load_deepseek(model, at::kCPU, dtype) : mla::load_decoder(*mla::Checkpoint::open(model), at::kCPU, dtype);
+    const mla::Decoder decoder = mla::load_decoder(*mla::Checkpoint::open(model), at::kCPU, dtype);
     std::vector<at::Tensor> rows;
     for (const mla::Json& row : mla::read_json_file(words[3])) rows.push_back(at::tensor(row.get<std::vector<int64_t>>()));
     const at::Tensor logits = decoder.logits(decoder.last_hidden(at::stack(rows))).contiguous();

@@ -175,6 +175,21 @@ TEST_CASE("inspect plans a conversion without calibrating, and counts its cache"
   CHECK(result["original"]["cache"][0]["cache_bytes"] == 384LL * 30 * 4 * 1000);
   CHECK(result["planned"]["cache"][0]["cache_bytes"] == 192LL * 30 * 4 * 1000);
   CHECK(result["planned"]["attention"]["kv_a_proj.weight"] == Json({128, 576}));
+  CHECK(result["family"] == "llama");
+  CHECK(result["original"]["parameters"] == 134515008);  // SmolLM2-135M's published count
+  CHECK(result["original"]["kv_bytes_per_token"] == 384 * 30 * 2);
+  CHECK(result["planned"]["cache"][0]["bf16"] == 192LL * 30 * 2 * 1000);
+}
+
+TEST_CASE("inspect plans from a number of cached values alone, and prints the cache at four lengths", "[cli][inspect]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+
+  const Finished finished = mlaforge(folder.path(), {"inspect", "--model", smollm2().string(), "--cache-values", "96"});
+
+  REQUIRE(finished.code == 0);
+  CHECK_THAT(finished.out, Contains("96 values per token and layer, 5760 bytes per token in bf16") && Contains("stream_match"));
+  for (const char* length : {"4096 tokens", "32768 tokens", "131072 tokens", "524288 tokens"}) CHECK_THAT(finished.out, Contains(length));
 }
 
 TEST_CASE("every command's help ends in examples", "[cli][help]") {

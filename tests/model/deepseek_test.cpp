@@ -171,6 +171,18 @@ TEST_CASE("each target names what it cannot hold", "[export][errors]") {
   Decoder normed = converted({});
   std::get<MlaWeights>(normed.layers[1].attention).normed = NormedProjections{};
   refused(normed, "transformers", "q/k norm");
+  const auto changed = [](const auto& change) {
+    Decoder model = converted({});
+    change(model, std::get<MlaWeights>(model.layers[1].attention));
+    return model;
+  };
+  refused(changed([](Decoder&, MlaWeights& w) { w.limits.window = 9; }), "transformers", "sliding window of 9");
+  refused(changed([](Decoder&, MlaWeights& w) { w.limits.softcap = 50; }), "transformers", "soft-capped at 50");
+  refused(changed([](Decoder&, MlaWeights& w) { w.rope.inv_freq[0][1] = 0; }), "transformers", "do not turn");
+  refused(changed([](Decoder&, MlaWeights& w) { w.rope.short_length = 8, w.rope.long_inv_freq = w.rope.inv_freq / 2; }), "transformers", "the sequence's length");
+  refused(changed([](Decoder& model, MlaWeights&) { model.config.experts = 3, model.config.experts_per_token = 2; }), "transformers", "experts");
+  refused(changed([](Decoder& model, MlaWeights&) { model.config.embedding_scale = 7; }), "transformers", "embedding_scale");
+  refused(changed([](Decoder& model, MlaWeights&) { model.config.activation = Activation::gelu_tanh; }), "transformers", "gelu_pytorch_tanh");
   CHECK_THROWS_WITH(to_deepseek_form(converted({}), [] { DeepseekShape shape; shape.most_layers = 1; return shape; }()), Contains("at most 1 layers"));
   CHECK_THROWS_AS(deepseek_shape("onnx", 2), ConfigError);
 }
@@ -224,13 +236,13 @@ TEST_CASE("a folder that does not fit its config is refused by name", "[export][
     INFO(says);
     CHECK_THROWS_WITH(kl_after(spoil), Contains(says));
   };
-  refused("has no place", [](Json&, auto& t) { t["model.layers.0.self_attn.q_proj.weight"] = at::ones({2}); });
-  refused("is missing", [](Json&, auto& t) { t.erase("lm_head.weight"); });
+  refused("Not asked for: model.layers.0.self_attn.q_proj.weight", [](Json&, auto& t) { t["model.layers.0.self_attn.q_proj.weight"] = at::ones({2}); });
+  refused("Missing: lm_head.weight", [](Json&, auto& t) { t.erase("lm_head.weight"); });
   refused("kv_b_proj.weight", [](Json& config, auto&) { config["v_head_dim"] = 8; });
-  refused("has no place", [](Json& config, auto&) { config["attention_bias"] = false; });
-  refused("rope_scaling", [](Json& config, auto&) { config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}}; });
+  refused("Not asked for: model.layers.0.self_attn.kv_a_proj_with_mqa.bias", [](Json& config, auto&) { config["attention_bias"] = false; });
+  refused("rope_scaling", [](Json& config, auto&) { config["rope_scaling"] = {{"rope_type", "ntk"}, {"factor", 4.0}}; });
   refused("first_k_dense_replace", [](Json& config, auto&) { config["first_k_dense_replace"] = 1; });
-  refused("hidden_act", [](Json& config, auto&) { config["hidden_act"] = "gelu"; });
+  refused("hidden_act", [](Json& config, auto&) { config["hidden_act"] = "relu"; });
   refused("kv_lora_rank", [](Json& config, auto&) { config["kv_lora_rank"] = -1; });
 }
 
