@@ -48,9 +48,9 @@ std::string chromium() {
 }
 
 // The page's final DOM and what its console said, without a screen. Paths are the test's own.
-Browsed browse(const TemporaryFolder& folder, const fs::path& page) {
+Browsed browse(const TemporaryFolder& folder, const fs::path& page, int width = 1000) {
   const fs::path dom = folder / "dom.html", log = folder / "log.txt";
-  const std::string command = "timeout 60 " + chromium() + " --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --enable-logging=stderr --user-data-dir=" +
+  const std::string command = "timeout 60 " + chromium() + " --window-size=" + std::to_string(width) + ",900 --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --enable-logging=stderr --user-data-dir=" +
                               (folder / "profile").string() + " --virtual-time-budget=4000 --dump-dom file://" + page.string() + " > " + dom.string() + " 2> " + log.string();
   REQUIRE(std::system(command.c_str()) == 0);
   return {read_text_file(dom), read_text_file(log)};
@@ -190,6 +190,16 @@ TEST_CASE("in a browser: no message on the console, hostile names stay text, the
   CHECK_THAT(run.dom, !Contains("<title>owned"));
 }
 
+TEST_CASE("in a browser as narrow as a phone the page is no wider than the screen", "[plots][report][browser]") {
+  if (chromium().empty()) return skip("chromium is not installed");
+  const TemporaryFolder folder;
+  write_report(sample_store(folder / "runs.db"), folder / "report");
+
+  const Browsed browsed = browse(folder, with_driver(folder, folder / "report" / "index.html", "say(String(document.documentElement.scrollWidth <= window.innerWidth) + ' ' + (window.innerWidth < 600));"), 400);
+
+  CHECK(said(browsed.dom) == std::vector<std::string>{"true true"});
+}
+
 TEST_CASE("in a browser: columns sort both ways with what was not measured last, words and choices filter, keys reach everything", "[plots][report][browser]") {
   if (chromium().empty()) return skip("chromium is not installed");
   const TemporaryFolder folder;
@@ -220,6 +230,6 @@ say(String([...document.querySelectorAll('button, input, select, a')].every((e) 
   const Browsed browsed = browse(folder, page);
 
   CHECK_FALSE(has_console(browsed));
-  CHECK(said(browsed.dom) == std::vector<std::string>{"1 2 3 4 5 6", "2 6 1 3 4 5", "3 1 6 2 4 5", "descending", "2 5", "2 5", "2 of 6 runs", "5", "1 2 3 4 5 6", "4", "4", "false runs/1.html", "tip",
+  CHECK(said(browsed.dom) == std::vector<std::string>{"1 2 3 4 5 6", "2 6 1 3 4 5", "3 1 6 2 4 5", "descending", "2 5", "2 5", "2 of 6 runs", "5", "1 2 3 4 5 6", "4", "4", "false runs/6.html", "tip",
                                                       "true", "Mean KL divergence, nats per token", "true", "true"});
 }
