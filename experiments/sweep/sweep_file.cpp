@@ -13,6 +13,13 @@ namespace {
 
 constexpr std::size_t kMostJobs = 100'000;
 
+// --set takes the file's grammar, and a JSON list where a value has commas of its own: tasks=["arc_easy,piqa"].
+Json given_value(const std::string& text) {
+  if (!text.starts_with("[")) return text;
+  Json list = Json::parse(text, nullptr, false);
+  return list.is_array() ? list : Json(text);
+}
+
 std::string underscored(std::string key) {
   std::replace(key.begin(), key.end(), '-', '_');
   return key;
@@ -57,7 +64,7 @@ class Grid {
     };
     add(base, "base");
     add(grid, where);
-    for (const auto& [key, text] : context.overrides) axes[key] = {key, sweep_values(Json(text), "--set " + key)};
+    for (const auto& [key, text] : context.overrides) axes[key] = {key, sweep_values(given_value(text), "--set " + key)};
     if (const auto derive = grid.find("derive"); derive != grid.end()) add_derived(*derive, axes);
     for (auto& [key, axis] : axes) axes_.push_back(std::move(axis));
     if (const auto exclude = grid.find("exclude"); exclude != grid.end()) add_exclusions(*exclude);

@@ -37,6 +37,37 @@ std::vector<std::string> words(const std::vector<std::string>& more) {
 
 }  // namespace
 
+TEST_CASE("a run answers tasks with the converted model, a sweep with the original too, and neither answers twice", "[cli][tasks][sweep]") {
+  if (no_model()) return;
+  const TemporaryFolder folder;
+  write_task(folder);
+  const std::vector<std::string> run{"run", "--model", smollm2().string(), "--method", "mha2mla", "--rope-selection", "high", "--rope-dim", "64", "--svd", "none",
+                                     "--tasks", "capitals.json", "--threads", "1", "--store", "runs.db", "--skip-done", "--format", "json"};
+  const Finished first = mlaforge(folder.path(), run), again = mlaforge(folder.path(), run);
+  INFO(first.err);
+  REQUIRE(first.code == 0);
+  const Json outcome = Json::parse(first.out);
+  CHECK(outcome.at("tasks")[0].at("metrics")[0].at("stage") == "mla");
+  CHECK(Json::parse(again.out).at("run_id") == outcome.at("run_id"));
+  CHECK(Store::open_read_only(folder / "runs.db").runs().size() == 1);
+
+  std::ofstream(folder / "sweep.json") << Json{{"name", "capitals"}, {"base", {{"model", smollm2().string()}, {"tasks", {"capitals.json"}}}},
+      {"grids", {{{"method", "original"}}, {{"method", "mha2mla"}, {"rope_selection", "high"}, {"rope_dim", 64}, {"svd", "none"}}}}}.dump();
+  const Finished sweep = mlaforge(folder.path(), {"sweep", "sweep.json", "--threads", "1", "--store", "runs.db"});
+  INFO(sweep.err);
+  REQUIRE(sweep.code == 0);
+  CHECK_THAT(sweep.out, Contains("2 of 2 done"));
+  const Store store = Store::open_read_only(folder / "runs.db");
+  REQUIRE(store.runs().size() == 2);  // the converted model's answers were there
+  const auto metrics = [&](int64_t id) { return store.read_run(id).second.at(0).value; };
+  CHECK(metrics(1) == metrics(2));  // every rotary pair is kept and nothing is cut: the original
+
+  const Finished both = mlaforge(folder.path(), {"run", "--model", smollm2().string(), "--method", "original", "--tasks", "capitals.json", "--corpus", "capitals.jsonl"});
+  CHECK(both.code == 2);
+  CHECK_THAT(both.err, Contains("--corpus"));
+  CHECK(mlaforge(folder.path(), {"run", "--model", smollm2().string(), "--method", "mha2mla"}).code == 2);  // neither a text nor a task
+}
+
 TEST_CASE("a user's task is scored, stored item by item, and compared between runs", "[cli][tasks]") {
   if (no_model()) return;
   const TemporaryFolder folder;

@@ -117,6 +117,11 @@ TEST_CASE("what --set says goes before the file", "[sweep]") {
   const SweepFile sweep = expand_sweep(file, context, "x");
   REQUIRE(sweep.jobs.size() == 2);
   CHECK(sweep.jobs[1] == SweepFlags{{"freqfold", "4"}, {"kv_lora_rank", "7"}});
+
+  context.overrides = {{"model", R"(["a,b", "c"])"}};
+  const SweepFile list = expand_sweep(parse_json(R"({"name": "x", "grids": [{"freqfold": 1}]})", "test"), context, "x");
+  REQUIRE(list.jobs.size() == 2);
+  CHECK(list.jobs[0].at("model") == "a,b");
 }
 
 TEST_CASE("a job is a command line", "[sweep]") {
