@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 
@@ -7,8 +6,10 @@
 #include "experiments/cache_options.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
+#include "experiments/model_record.h"
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
+#include "experiments/run_tasks.h"
 #include "experiments/task_evaluation.h"
 #include "results/kld_block.h"
 
@@ -24,26 +25,8 @@ struct EvalFlags {
   bool kld = false;
 };
 
-bool is_converted(const LoadedModel& model) { return model.decoder.config.mla.has_value(); }
-
-// What of a row does not depend on what is measured. The row of a converted folder names its method as the folder does; an original
-// model has the method "original".
-RunRecord model_record(const EvalFlags& flags, const LoadedModel& model) {
-  RunRecord record = new_record(model, program_arguments());
-  const std::string method = is_converted(model) ? model.conversion.value("method", "converted") : "original";
-  record.method = method;
-  record.config = {{"command", "eval"}, {"method", method}, {"label", is_converted(model) ? model.conversion.value("label", method) : method},
-                   {"conversion", model.conversion}, {"limit", flags.corpus.limit}, {"reference", !flags.reference.empty()}};
-  if (is_converted(model)) record.model = model.conversion.value("source_model", record.model);
-  record.kv_values = std::llround(model.decoder.cache_values_per_token_per_layer());
-  record.kv_values_by_layer = model.decoder.cache_values_by_layer();
-  if (!is_converted(model)) record.kv_values_original = record.kv_values;
-  else if (model.conversion.contains("kv_values_original")) record.kv_values_original = model.conversion["kv_values_original"].get<int64_t>();
-  return record;
-}
-
 RunRecord make_record(const EvalFlags& flags, const LoadedModel& model, const Windows& windows) {
-  RunRecord record = model_record(flags, model);
+  RunRecord record = model_record(model, flags.corpus.limit, !flags.reference.empty());
   record.corpus = windows.corpus;
   record.protocol = windows.protocol;
   record.inputs.push_back({"corpus", flags.corpus.corpus, windows.sha256});
@@ -73,27 +56,6 @@ void print_text(int64_t run_id, const RunRecord& record, const std::vector<Stage
   std::printf("Final estimate: PPL = %.4f +/- %.5f\n", last.perplexity, last.std_error);
 }
 
-void print_task(const TaskOutcome& outcome) {
-  std::cout << outcome.record.corpus << ", " << outcome.record.protocol << ", " << outcome.record.config.at("label").get<std::string>() << " of " << outcome.record.model
-            << ", run " << outcome.run_id << '\n';
-  for (const Metric& metric : outcome.metrics) {
-    std::printf("  %-10s %-32s %8.4f", metric.stage.c_str(), metric.name.c_str(), metric.value);
-    if (metric.std_error) std::printf(" +/- %.4f", *metric.std_error);
-    std::printf("   %lld items\n", static_cast<long long>(metric.count));
-  }
-}
-
-Json task_json(const TaskOutcome& outcome) {
-  Json metrics = Json::array();
-  for (const Metric& metric : outcome.metrics)
-    metrics.push_back({{"stage", metric.stage}, {"metric", metric.name}, {"value", metric.value}, {"std_error", metric.std_error ? Json(*metric.std_error) : Json()}, {"items", metric.count}});
-  Json seconds = Json::object();
-  for (const StageTime& time : outcome.record.times) seconds[time.stage] = time.seconds;
-  return {{"run_id", outcome.run_id}, {"task", outcome.record.corpus}, {"protocol", outcome.record.protocol}, {"label", outcome.record.config.at("label")},
-          {"model", outcome.record.model}, {"metrics", metrics}, {"taken_up", outcome.taken_up}, {"seconds", seconds}, {"peak_rss_mb", outcome.record.peak_rss_mb},
-          {"warnings", outcome.record.warnings}};
-}
-
 void evaluate_tasks(EvalFlags flags) {
   if (!flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted either --corpus or --tasks, got both");
   flags.tasks.limit = flags.corpus.limit;
@@ -114,8 +76,9 @@ void evaluate_tasks(EvalFlags flags) {
   for (const TaskSpec& spec : specs) {
     const int64_t max_position = model.decoder.config.max_position;
     const LoadedTask task = load_task(spec, flags.tasks, flags.model.data_root, *model.tokenizer, max_position);
-    RunRecord record = model_record(flags, model);
+    RunRecord record = model_record(model, flags.corpus.limit, !flags.reference.empty());
     if (reference) record.inputs.push_back({"reference", flags.reference, model_inputs(*reference)[0].sha256});
+    record = task_record(task, flags.tasks, max_position, std::move(record));
     const TaskOutcome outcome = run_task(task, flags.tasks, stages, *model.tokenizer, max_position, std::move(record), store);
     if (flags.format == "json") all.push_back(task_json(outcome));
     else print_task(outcome);

@@ -4,6 +4,7 @@
 #include "experiments/commands.h"
 #include "experiments/pipeline.h"
 #include "experiments/recording.h"
+#include "experiments/run_tasks.h"
 #include "results/kld_block.h"
 
 namespace mla {
@@ -43,8 +44,22 @@ void print_text(const RunOutcome& outcome, bool kld) {
   std::printf("Final estimate: PPL = %.4f +/- %.5f\n", last.perplexity, last.std_error);
 }
 
+void print_with_tasks(const RunFlags& flags, const RunOutcome& outcome) {
+  if (flags.format != "json") {
+    if (!outcome.scores.empty()) print_text(outcome, flags.kld);
+    for (const TaskOutcome& task : outcome.tasks) print_task(task);
+    return;
+  }
+  Json tasks = Json::array();
+  for (const TaskOutcome& task : outcome.tasks) tasks.push_back(task_json(task));
+  Json all = outcome.scores.empty() ? Json{{"run_id", outcome.run_id}} : outcome_json(outcome.run_id, outcome.record, to_metrics(outcome.scores, outcome.record.protocol));
+  all["tasks"] = std::move(tasks);
+  std::cout << all.dump(2) << '\n';
+}
+
 void run(const RunFlags& flags) {
   const RunOutcome outcome = run_pipeline(flags.request);
+  if (!outcome.tasks.empty()) return print_with_tasks(flags, outcome);
   if (outcome.found_done) {
     const Json stored = stored_outcome(Store::open_read_only(flags.request.store), outcome.run_id);
     std::cout << (flags.format == "json" ? stored.dump(2) : "Run " + std::to_string(outcome.run_id) + " is in the store already: " +
@@ -62,7 +77,9 @@ void add_run_request_flags(CLI::App& command, RunRequest& request) {
   add_model_flags(command, request.model);
   add_method_flags(command, request.method);
   add_calibration_flags(command, request.calibration);
-  add_corpus_flags(command, request.corpus);
+  add_corpus_flags(command, request.corpus, false);
+  add_task_flags(command, request.tasks);
+  add_cache_flags(command, request.cache);
 }
 
 void add_run_command(CLI::App& app) {
@@ -81,6 +98,8 @@ void add_run_command(CLI::App& app) {
                "      --calibration-ids ids.json --corpus wikitext2-tok --window 512 --format json\n"
                "  mlaforge run --model model.gguf --method transmla --freqfold auto --select-on test --cache-values 192 \\\n"
                "      --calibration-ids ids.json --corpus wikitext2-tok --window 512\n"
+               "  mlaforge run --model model.gguf --method transmla --freqfold 4 --kv-lora-rank 128 --cal-dataset debian-faq --tasks arc_easy,piqa\n"
+               "  mlaforge run --model model.gguf --method original --tasks arc_easy,piqa\n"
                "  mlaforge run --model model.gguf --method mha2mla --rope-dim 32 --qk-norms ranks.json --corpus text.txt\n"
                "  mlaforge run --model model.gguf --method mha2mla --rope-selection high --rope-dim 32 --svd none --corpus text.txt\n");
   command->callback([flags] { run(*flags); });

@@ -38,6 +38,14 @@ struct Estimate {
   double seconds = 0, largest_mb = 0;
 };
 
+// The text and the tasks of a configuration, each of which is a run of its own.
+std::vector<std::string> measured_on(const RunRequest& request) {
+  std::vector<std::string> names;
+  if (!request.corpus.corpus.empty()) names.push_back(find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root).name);
+  for (const std::string& task : request.tasks.tasks) names.push_back(find_task(task).name);
+  return names;
+}
+
 Estimate estimate(const SweepFlagSet& flags, const SweepPlan& plan, const std::map<std::string, int64_t>& done) {
   Estimate sum;
   if (!fs::exists(flags.store)) {
@@ -49,17 +57,21 @@ Estimate estimate(const SweepFlagSet& flags, const SweepPlan& plan, const std::m
   for (const PlannedJob& planned : plan.jobs) {
     if (done.count(planned.job.key) != 0) continue;
     const std::string model = display_name(planned.request.model.model);
-    const std::string corpus = find_text(planned.request.corpus.corpus, TextRole::corpus, planned.request.model.data_root).name;
-    const auto [of, fresh] = costs.try_emplace({model, corpus});
-    if (fresh) of->second = run_costs(store, model, corpus, plan.threads);
-    const auto cost = of->second.find(planned.request.method.method);
-    if (cost == of->second.end()) {
-      ++sum.unknown;
-      continue;
+    RunCost whole;
+    bool known = true;
+    for (const std::string& corpus : measured_on(planned.request)) {
+      const auto [of, fresh] = costs.try_emplace({model, corpus});
+      if (fresh) of->second = run_costs(store, model, corpus, plan.threads);
+      const auto cost = of->second.find(planned.request.method.method);
+      known = known && cost != of->second.end();
+      if (!known) break;
+      whole.seconds += cost->second.seconds;
+      whole.peak_rss_mb = std::max(whole.peak_rss_mb, cost->second.peak_rss_mb);
     }
-    ++sum.known;
-    sum.seconds += cost->second.seconds;
-    sum.largest_mb = std::max(sum.largest_mb, cost->second.peak_rss_mb);
+    ++(known ? sum.known : sum.unknown);
+    if (!known) continue;
+    sum.seconds += whole.seconds;
+    sum.largest_mb = std::max(sum.largest_mb, whole.peak_rss_mb);
   }
   return sum;
 }

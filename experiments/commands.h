@@ -15,6 +15,7 @@ void add_generate_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_table_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
+void add_report_command(CLI::App& app);
 void add_runs_command(CLI::App& app);
 void add_methods_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);

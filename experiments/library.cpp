@@ -65,7 +65,6 @@ ConvertedModel convert(const std::string& model, const std::string& method, cons
     parts->prepared.model = load_model({find_model(model).string(), options.data_root, options.dtype, options.device, options.threads});
   }
   parts->prepared = prepare(std::move(parts->prepared.model), options.data_root, flags, calibration, nullptr);
-  for (const StageTime& time : parts->prepared.times) add_stage_time(parts->costs.times, time);
   parts->conversion = convert_prepared(parts->prepared, parts->costs);
   return ConvertedModel(std::move(parts));
 }
@@ -90,7 +89,7 @@ Evaluation evaluate(const ConvertedModel& model, const std::string& corpus, cons
   Evaluation evaluation;
   evaluation.record = run_record(parts.prepared, windows, flags, kArgv);
   evaluation.record.warnings.insert(evaluation.record.warnings.end(), warnings.begin(), warnings.end());
-  evaluation.record.times = parts.costs.times;
+  for (const StageTime& time : parts.costs.times) add_stage_time(evaluation.record.times, time);
   evaluation.record.kv_values = parts.costs.kv_values;
   evaluation.record.kv_values_by_layer = parts.costs.kv_values_by_layer;
   KeptSamples sink(evaluation.samples);

@@ -87,6 +87,7 @@ void add_commands(CLI::App& app) {
   add_inspect_command(app);
   add_table_command(app);
   add_plot_command(app);
+  add_report_command(app);
   add_runs_command(app);
   add_methods_command(app);
   add_sweep_command(app);

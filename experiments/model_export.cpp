@@ -93,7 +93,8 @@ Json export_deepseek(const ExportSource& source, Json record, const std::string&
 
 void add_export_flags(CLI::App& command, ExportFlags& flags) {
   command.add_option("--for", flags.target, "Program that is to load it: " + join(kTargets) + " [mlaforge]")->check(CLI::IsMember(kTargets));
-  command.add_flag("--check,!--no-check", flags.check, "Read back what was written and compare its logits before calling it done [up to 1e9 parameters]");
+  command.add_flag_callback("--check", [&flags] { flags.check = true; }, "Read back what was written and compare its logits before calling it done [up to 1e9 parameters]");
+  command.add_flag_callback("--no-check", [&flags] { flags.check = false; }, "Do not");
 }
 
 Json export_model(const ExportSource& source, const ExportFlags& flags, const std::string& out) {

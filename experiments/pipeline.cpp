@@ -9,7 +9,8 @@
 #include "experiments/data_root.h"
 #include "experiments/model_export.h"
 #include "experiments/recording.h"
-#include "experiments/run_steps.h"
+#include "experiments/model_record.h"
+#include "experiments/run_tasks.h"
 
 namespace mla {
 namespace {
@@ -39,7 +40,8 @@ void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& 
 void check_request(const RunRequest& request) {
   method_options(request.method);
   find_model(request.model.model);
-  find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root);
+  if (request.corpus.corpus.empty() && request.tasks.tasks.empty()) fail<UsageError>("run", "wanted a text (--corpus), tasks (--tasks) or both, got neither");
+  if (!request.corpus.corpus.empty()) find_text(request.corpus.corpus, TextRole::corpus, request.model.data_root);
   if (!request.calibration.dataset.empty()) find_text(request.calibration.dataset, TextRole::calibration, request.model.data_root);
   require_writable_store(request.store);
   if (!request.out.empty()) require_new_directory(request.out);
@@ -77,36 +79,55 @@ Json write_conversion(const LoadedModel& original, const std::string& method, co
   return export_model({original, conversion.converted, record, *samples}, flags, out);
 }
 
+namespace {
+
+// The text's part of a run. False where it was in the store already.
+bool score_text(const RunRequest& request, const Prepared& prepared, const Windows& windows, const std::vector<StageTime>& times, const std::vector<std::string>& warnings,
+                LazyConversion& conversion, Store& store, RunOutcome& outcome) {
+  outcome.record = run_record(prepared, windows, request.corpus, program_arguments());
+  outcome.record.warnings.insert(outcome.record.warnings.end(), warnings.begin(), warnings.end());
+  for (const StageTime& time : times) add_stage_time(outcome.record.times, time);
+  if (request.skip_done)
+    if (const std::optional<int64_t> done = store.find_done(run_identity(outcome.record))) {
+      outcome.run_id = *done;
+      return false;
+    }
+  const auto measure = [&](RunRecord& record, SampleSink& sink) {
+    return score_stages(prepared, conversion.get(record), windows, request.corpus.hidden, record, sink);
+  };
+  outcome.run_id = record_run(store, outcome.record, measure, outcome.scores);
+  return true;
+}
+
+}  // namespace
+
 RunOutcome run_pipeline(const RunRequest& request) {
+  if (request.method.method == kOriginal) return answer_original(request);
   check_request(request);
+  TaskFlags tasks;
+  const std::vector<TaskSpec> specs = ready_tasks(request, tasks);
   std::vector<StageTime> times;
   std::vector<std::string> warnings;
   std::optional<StageTimer> loading(std::in_place, times, "load");
   LoadedModel model = load_model(request.model);
-  const Windows windows = corpus_windows(request.corpus, request.model.data_root, *model.tokenizer, warnings);
+  std::optional<Windows> windows;
+  if (!request.corpus.corpus.empty()) windows = corpus_windows(request.corpus, request.model.data_root, *model.tokenizer, warnings);
   loading.reset();
 
-  const Prepared prepared = prepare(std::move(model), request.model.data_root, request.method, request.calibration, &windows);
-  for (const StageTime& time : prepared.times) add_stage_time(times, time);
-  RunOutcome outcome;
-  outcome.record = run_record(prepared, windows, request.corpus, program_arguments());
-  outcome.record.warnings.insert(outcome.record.warnings.end(), warnings.begin(), warnings.end());
-
+  const Prepared prepared = prepare(std::move(model), request.model.data_root, request.method, request.calibration, windows ? &*windows : nullptr);
+  LazyConversion conversion(prepared);
   Store store = Store::open(request.store);
-  if (request.skip_done)
-    if (const std::optional<int64_t> done = store.find_done(run_identity(outcome.record))) {
-      outcome.run_id = *done;
-      outcome.found_done = true;
-      return outcome;
-    }
-
-  const auto measure = [&](RunRecord& record, SampleSink& sink) {
-    record.times = times;
-    const Conversion conversion = convert_prepared(prepared, record);
-    if (!request.out.empty()) write_conversion(prepared.model, request.method.method, prepared.resolved, *prepared.calibrator, conversion, {.check = false}, request.out);
-    return score_stages(prepared, conversion, windows, request.corpus.hidden, record, sink);
-  };
-  outcome.run_id = record_run(store, outcome.record, measure, outcome.scores);
+  RunOutcome outcome;
+  outcome.found_done = !(windows && score_text(request, prepared, *windows, times, warnings, conversion, store, outcome));
+  for (const TaskSpec& spec : specs) {
+    outcome.tasks.push_back(answer_converted(spec, tasks, request, prepared, conversion, store));
+    outcome.found_done = outcome.found_done && outcome.tasks.back().found_done;
+  }
+  if (!windows) outcome.run_id = outcome.tasks.front().run_id;
+  if (!request.out.empty()) {
+    RunRecord unused;
+    write_conversion(prepared.model, request.method.method, prepared.resolved, *prepared.calibrator, conversion.get(unused), {.check = false}, request.out);
+  }
   return outcome;
 }
 

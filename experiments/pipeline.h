@@ -6,8 +6,10 @@
 
 #include "core/base/run_record.h"
 #include "eval/perplexity.h"
+#include "experiments/cache_options.h"
 #include "experiments/run_options.h"
 #include "experiments/session.h"
+#include "experiments/task_evaluation.h"
 #include "methods/convert.h"
 
 namespace mla {
@@ -16,7 +18,9 @@ struct RunRequest {
   ModelFlags model;
   MethodFlags method;
   CalibrationFlags calibration;
-  CorpusFlags corpus;
+  CorpusFlags corpus;  // a text to score, or none where tasks are given
+  TaskFlags tasks;     // answered by the converted model; by the original where the method is "original"
+  CacheFlags cache;    // of tasks that generate
   std::string store = "runs.db";
   bool skip_done = false;
   std::string out;  // folder for the converted model; empty: it is not kept
@@ -94,10 +98,11 @@ Json write_conversion(const LoadedModel& original, const std::string& method, co
                       const Conversion& conversion, const ExportFlags& flags, const std::string& out);
 
 struct RunOutcome {
-  int64_t run_id = 0;
-  RunRecord record;
-  std::vector<StageScore> scores;
-  bool found_done = false;  // --skip-done: the run was in the store already; `scores` is empty
+  int64_t run_id = 0;  // of the text, else of the first task
+  RunRecord record;    // of the text
+  std::vector<StageScore> scores;  // of the text; empty where there is none
+  bool found_done = false;  // --skip-done: everything was in the store already; `scores` is empty
+  std::vector<TaskOutcome> tasks;
 };
 RunOutcome run_pipeline(const RunRequest& request);
 

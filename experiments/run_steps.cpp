@@ -27,25 +27,31 @@ Prepared prepare(LoadedModel model, const std::string& data_root, const MethodFl
   return prepared;
 }
 
-RunRecord run_record(const Prepared& prepared, const Windows& windows, const CorpusFlags& corpus, const std::vector<std::string>& argv) {
+RunRecord conversion_record(const Prepared& prepared, const std::vector<std::string>& argv) {
   const Recipe& recipe = prepared.resolved.recipe;
   const Calibrator& calibrator = *prepared.calibrator;
   RunRecord record = new_record(prepared.model, argv);
   record.method = prepared.method;
-  record.corpus = windows.corpus;
-  record.protocol = windows.protocol;
-  record.config = {{"command", "run"}, {"method", prepared.method}, {"label", recipe.label}, {"options", recipe.options},
-                   {"calibration", calibrator.config()}, {"limit", corpus.limit}};
+  record.config = {{"command", "run"}, {"method", prepared.method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()}};
   if (!prepared.resolved.search.is_null()) record.config["search"] = prepared.resolved.search;
-  record.inputs.push_back({"corpus", corpus.corpus, windows.sha256});
   if (calibrator.input()) record.inputs.push_back(*calibrator.input());
   if (calibrator.qk_norms_input()) record.inputs.push_back(*calibrator.qk_norms_input());
   record.stage_versions = run_stage_versions();
   if (prepared.drawn) record.seed = prepared.seed;
-  record.ad_hoc_limit = corpus.limit > 0;
   record.kv_values_original = rounded(prepared.model.decoder.cache_values_per_token_per_layer());
   record.warnings = calibrator.warnings();
   record.warnings.insert(record.warnings.end(), prepared.resolved.warnings.begin(), prepared.resolved.warnings.end());
+  record.times = prepared.times;
+  return record;
+}
+
+RunRecord run_record(const Prepared& prepared, const Windows& windows, const CorpusFlags& corpus, const std::vector<std::string>& argv) {
+  RunRecord record = conversion_record(prepared, argv);
+  record.corpus = windows.corpus;
+  record.protocol = windows.protocol;
+  record.config["limit"] = corpus.limit;
+  record.inputs.push_back({"corpus", corpus.corpus, windows.sha256});
+  record.ad_hoc_limit = corpus.limit > 0;
   return record;
 }
 

@@ -23,7 +23,9 @@ struct Prepared {
 // Draws the samples and resolves options given as auto; with --select-on test those are tried on `test`. Throws as Calibrator and resolve_recipe do.
 Prepared prepare(LoadedModel model, const std::string& data_root, const MethodFlags& method, const CalibrationFlags& calibration, const Windows* test);
 
-// The record as it stands before anything is converted: its identity is final.
+// What of a row names the conversion, before anything is converted.
+RunRecord conversion_record(const Prepared& prepared, const std::vector<std::string>& argv);
+// The same with a text to score: its identity is final.
 RunRecord run_record(const Prepared& prepared, const Windows& windows, const CorpusFlags& corpus, const std::vector<std::string>& argv);
 
 // Converts, and adds times and cache sizes to the record.

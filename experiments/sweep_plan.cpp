@@ -8,8 +8,10 @@
 #include "core/base/names.h"
 #include "core/base/sha256.h"
 #include "core/checkpoint/checkpoint.h"
+#include "eval/task_data.h"
 #include "experiments/build_info.h"
 #include "experiments/data_root.h"
+#include "experiments/model_record.h"
 
 namespace mla {
 namespace {
@@ -17,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Flags of `run` that a job may not set: they are the sweep's own.
-const std::set<std::string> kOwnFlags{"threads", "save_qk_norms"};
+const std::set<std::string> kOwnFlags{"threads", "save_qk_norms", "restart"};
 constexpr std::size_t kMostListed = 10;
 
 std::string underscored_name(const CLI::Option& option) {
@@ -79,6 +81,8 @@ class Models {
 
 // The recipe's own checks, and that a calibration is named where one is wanted. Returns the label.
 std::string check(const RunRequest& request, const ModelConfig& config) {
+  if (request.corpus.corpus.empty() && request.tasks.tasks.empty()) fail<ConfigError>("sweep", "wanted a text (corpus), tasks or both, got neither");
+  if (request.method.method == kOriginal) return kOriginal;
   const Recipe recipe = find_recipe(request.method.method).make(method_options(request.method), config);
   if (recipe.needs().any() || !recipe.healers.empty()) require_calibration(request.calibration, recipe.label);
   return recipe.label;
@@ -92,7 +96,13 @@ std::string key_of(const SweepFlags& flags, const RunRequest& request) {
     if (paths.count(flag) == 0) plain[flag] = value;
   const std::string& root = request.model.data_root;
   inputs["model"] = sha256_of_path(find_model(request.model.model));
-  inputs["corpus"] = sha256_of_path(find_text(request.corpus.corpus, TextRole::corpus, root).path);
+  if (!request.corpus.corpus.empty()) inputs["corpus"] = sha256_of_path(find_text(request.corpus.corpus, TextRole::corpus, root).path);
+  for (const std::string& name : request.tasks.tasks) {
+    const TaskSpec spec = find_task(name);
+    const fs::path data = data_root(root);
+    if (!is_there(spec.data, data)) load_rows(spec.data, data);  // says where it was looked for and how to get it
+    inputs["tasks"][spec.name] = {spec.sha256, sha256_of_path(place_of(spec.data, data))};
+  }
   if (!request.calibration.dataset.empty()) inputs["calibration"] = sha256_of_path(find_text(request.calibration.dataset, TextRole::calibration, root).path);
   if (!request.calibration.ids.empty()) inputs["ids"] = sha256_of_path(request.calibration.ids);
   if (!request.calibration.qk_norms.empty()) inputs["qk_norms"] = sha256_of_path(request.calibration.qk_norms);

@@ -101,20 +101,23 @@ LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::st
   return task;
 }
 
-TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
-                     RunRecord record, Store& store) {
+RunRecord task_record(const LoadedTask& task, const TaskFlags& flags, int64_t max_position, RunRecord record) {
   record.corpus = task.spec.name;
   record.protocol = task.protocol;
   record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)},
                            {"shots", flags.shots.value_or(task.spec.few_shot.count)}};
   if (flags.chat && task.spec.chat) record.config["chat_template"] = {{"name", flags.chat->name}, {"sha256", flags.chat->sha256}};
   if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
-  record.stage_versions = {{"task", 1}};
+  record.stage_versions["task"] = 1;
   record.ad_hoc_limit = flags.limit > 0;
   record.inputs.push_back({"task_data", task.spec.data.file, task.items.data_sha256});
   record.warnings.insert(record.warnings.end(), task.items.warnings.begin(), task.items.warnings.end());
-  for (const std::string& warning : task.items.warnings) warn(warning);
+  return record;
+}
 
+TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
+                     RunRecord record, Store& store) {
+  for (const std::string& warning : task.items.warnings) warn(warning);
   std::optional<Jieba> jieba;
   if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
   TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.cache};

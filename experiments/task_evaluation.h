@@ -37,6 +37,7 @@ struct TaskOutcome {
   RunRecord record;
   std::vector<Metric> metrics;
   int64_t taken_up = 0;  // answers that an earlier attempt left
+  bool found_done = false;  // it was in the store already
 };
 
 // Sets flags.chat where a template was asked for. Throws as choose_chat_template does, UsageError beside --truncate tokens.
@@ -46,7 +47,10 @@ void choose_chat(TaskFlags& flags, const std::filesystem::path& model);
 std::vector<TaskSpec> find_tasks(const TaskFlags& flags, const std::string& data_root);
 LoadedTask load_task(const TaskSpec& spec, const TaskFlags& flags, const std::string& root, const Tokenizer& tokenizer, int64_t max_position);
 
-// `record` has what does not depend on the task. Stages as score_windows has them. Throws as answer_task does, the run marked.
+// The record with what the task adds to it: its identity is final.
+RunRecord task_record(const LoadedTask& task, const TaskFlags& flags, int64_t max_position, RunRecord record);
+
+// `record` is task_record()'s. Stages as score_windows has them. Throws as answer_task does, the run marked.
 TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
                      RunRecord record, Store& store);
 

@@ -41,7 +41,7 @@ const RecipeEntry gla{"gla", "TransMLA with a block-diagonal latent: one half pe
                        {"balance_kv_ratio", "1", "scale of keys against values before the PCA; none leaves them"},
                        {"cache_values", "none", kCacheValuesHelp}}),
                       {"RoRoPE", "joint PCA per half of the KV heads", "ranks"},
-                      {"mlaforge"},
+                      {"mlaforge", "transformers", "vllm", "llama.cpp"},
                       make};
 
 }  // namespace mla

@@ -51,7 +51,7 @@ const RecipeEntry gta{"gta", "values tied to position-free keys, beside one rope
                        {"align", "regression", "how values are turned towards keys: regression, procrustes"},
                        {"cache_values", "none", "cached values per token and layer at most: the rope key takes what g * head_dim leaves"}},
                       {"RoRoPE", "values aligned with position-free keys", "no rank"},
-                      {"mlaforge"},
+                      {"mlaforge", "transformers", "vllm", "llama.cpp"},
                       make};
 
 }  // namespace mla

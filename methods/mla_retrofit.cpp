@@ -71,7 +71,7 @@ const RecipeEntry mla_retrofit{
      {"absorb", "false", "extend only: W_UV goes into W_O (W_UK is in W_Q already)"},
      {"cache_values", "none", kCacheValuesHelp}},
     {"whitened SVD", "RoPE on rebuilt keys or on the latent", "one width"},
-    {"mlaforge"},
+    {"mlaforge", "transformers"},
     make};
 
 }  // namespace mla

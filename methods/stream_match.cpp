@@ -105,7 +105,7 @@ const RecipeEntry stream_match{
                        {"metric", "query_output", "weights of the PCA: query_output, gradient"},
                        {"deepseek_compatible", "false", "refuse what stock DeepSeek classes cannot hold: ranks that differ by layer"}}),
     {"RoRoPE on attention-weighted moments", "joint PCA weighted by queries and W_O", "ranks", "distillation per layer", "closed-form refit of W_O"},
-    {"mlaforge"},
+    {"mlaforge", "transformers", "vllm", "llama.cpp"},
     make,
     true};
 

@@ -93,7 +93,7 @@ const RecipeEntry transmla{"transmla", "RoRoPE and balanced joint PCA", "arXiv 2
                             {"recalibrate", "true", "PCA on statistics of the partial-RoPE model; false shares the original's"},
                             {"fold_scale", "false", "q carries the score scale, so that the layer's is (head_dim + qk_mqa_dim)^-1/2"}}),
                            {"RoRoPE", "balanced joint PCA on re-measured statistics", "ranks"},
-                           {"mlaforge"},
+                           {"mlaforge", "transformers", "vllm", "llama.cpp"},
                            make};
 
 }  // namespace mla

@@ -56,7 +56,7 @@ const RecipeEntry x_ecomla{"x_ecomla", "joint SVD of the weights with the mean o
                             {"rope_pairs", "interleaved", "how the last dims are rotated: interleaved as released, half as the original's layout"},
                             {"cache_values", "none", kCacheValuesHelp}}),
                            {"mean rope key", "joint SVD of the weights", "ranks or energy ratio"},
-                           {"mlaforge"},
+                           {"mlaforge", "transformers", "vllm", "llama.cpp"},
                            make};
 
 }  // namespace mla

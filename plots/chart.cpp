@@ -152,7 +152,7 @@ std::string Drawing::curves(const std::string& data_name) {
          format("1:2 with lines lw 2 dt %d lc ", series.style.dash) + color + " notitle");
     const int points = data_.add("x y std_error label, series " + number, point_lines(series.points));
     if (std::any_of(series.points.begin(), series.points.end(), [](const ChartPoint& p) { return p.y_error > 0; }))
-      part(points, "1:2:3 with yerrorbars pt -1 lw 1 lc " + color + " notitle");
+      part(points, "1:2:3 with yerrorbars pt 0 lw 1 lc " + color + " notitle");
     part(points, format("1:2 with points pt %d ps 1.4 lw 2 lc ", series.style.mark) + color + " notitle");
     parts.push_back(format("NaN with linespoints dt %d pt %d ps 1.4 lw 2 lc ", series.style.dash, series.style.mark) + color + " title " + gnuplot_quoted(series.name));  // legend
     if (labels[i].empty()) continue;

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
+#include <sstream>
 
 #include "core/base/error.h"
 
@@ -29,6 +31,14 @@ std::string read_all(int fd) {
 }
 
 }  // namespace
+
+bool has_gnuplot() {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path != nullptr ? path : "");
+  for (std::string folder; std::getline(folders, folder, ':');)
+    if (access((folder + "/gnuplot").c_str(), X_OK) == 0) return true;
+  return false;
+}
 
 void run_gnuplot(const std::filesystem::path& script) {
   std::array<int, 2> pipe_ends{};

@@ -4,6 +4,8 @@
 
 namespace mla {
 
+bool has_gnuplot();  // somewhere in PATH
+
 // Runs a script in its own folder. Throws ResourceError with gnuplot's last words when it is absent or fails.
 void run_gnuplot(const std::filesystem::path& script);
 

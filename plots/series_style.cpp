@@ -42,7 +42,7 @@ SeriesStyle style_of(const std::string& name, int nth) {
     if (begins_with_word(name, known.method)) found = known;
   std::size_t place = 0;
   while (place < kMarks.size() && kMarks[place] != found.mark) ++place;
-  const int mark = nth == 0 || place == kMarks.size() ? found.mark : kMarks[(place + static_cast<std::size_t>(nth)) % kMarks.size()];
+  const int mark = nth == 0 ? found.mark : kMarks[(place + static_cast<std::size_t>(nth)) % kMarks.size()];
   return {std::string(found.color), mark, 1 + nth % kDashes};
 }
 

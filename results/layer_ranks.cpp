@@ -17,8 +17,10 @@ Table shape(const Store&, const Table& rows) {
     const Json values = Json::parse(std::get<std::string>(row.at(kKeys)), nullptr, false);
     if (!values.is_array() || !std::all_of(values.begin(), values.end(), [](const Json& value) { return value.is_number(); })) continue;  // a store from elsewhere
     table.rows.emplace_back(row.begin(), row.begin() + kKeys);
-    for (const Json& value : values)
-      table.rows.back().push_back(value.is_number_integer() ? Cell(value.get<int64_t>()) : Cell(value.get<double>()));
+    for (const Json& value : values) {
+      if (value.is_number_integer()) table.rows.back().emplace_back(value.get<int64_t>());
+      else table.rows.back().emplace_back(value.get<double>());
+    }
     layers = std::max(layers, values.size());
   }
   for (auto& row : table.rows) row.resize(kKeys + layers);

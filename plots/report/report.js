@@ -73,7 +73,8 @@
   // ---- the plot --------------------------------------------------------------------------------------------------------------------
   const plot = byId("plot"), tip = byId("tip"), groupSelect = byId("group"), measureSelect = byId("measure");
   if (!plot) return;
-  const W = 900, H = 480, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 50;
+  const H = 480, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 50;
+  let W = 900;  // as wide as the page, so that text keeps its size
   const MEASURES = {ppl: {name: "Perplexity", error: "ppl_error"}, kld: {name: "Mean KL divergence, nats per token", error: "kld_error"}};
 
   // gnuplot's point types, so that a method looks the same in every figure.
@@ -102,8 +103,8 @@
     return color;
   }
 
-  function steps(low, high) {
-    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+  function steps(low, high, count = 5) {
+    const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
     const all = [];
     for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) all.push(Number(at.toPrecision(12)));
@@ -183,6 +184,7 @@
     drawLegend(points);
     byId("none").hidden = points.length > 0;
     if (points.length === 0) return;
+    W = Math.max(320, Math.min(1300, plot.clientWidth));
     const originals = measure === "ppl" ? [...new Set(points.map((point) => point.original).filter((one) => one !== null))] : [];
     const values = [...points.map((point) => point[measure]), ...originals];
     let low = Math.min(...values), high = Math.max(...values);
@@ -193,7 +195,7 @@
     const share = logarithmic ? (at) => Math.log(at / low) / Math.log(high / low) : (at) => (at - low) / (high - low);
     const xAt = (at) => LEFT + (at - left) / (right - left) * (W - LEFT - RIGHT), yAt = (at) => H - BOTTOM - share(at) * (H - TOP - BOTTOM);
     const svg = element("svg:svg", {viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": `${MEASURES[measure].name} against cache size, ${group.join(", ")}`}, null);
-    drawAxes(svg, steps(left, right), logarithmic ? decades(low, high) : steps(low, high), xAt, yAt, measure, logarithmic);
+    drawAxes(svg, steps(left, right, W < 600 ? 3 : 6), logarithmic ? decades(low, high) : steps(low, high), xAt, yAt, measure, logarithmic);
     for (const original of originals) element("svg:line", {class: "level", x1: LEFT, x2: W - RIGHT, y1: yAt(original), y2: yAt(original)}, svg);
     const front = frontOf(points, measure);
     element("svg:path", {class: "front", d: front.map((point, i) => (i === 0 ? "M" : `H${xAt(point.kv)}V`) + (i === 0 ? `${xAt(point.kv)},${yAt(point[measure])}` : yAt(point[measure]))).join("")}, svg);
@@ -204,5 +206,11 @@
   data.groups.forEach((group, place) => element("option", {value: place}, groupSelect, group.join(", ")));
   groupSelect.addEventListener("change", draw);
   measureSelect.addEventListener("change", draw);
+  let drawnWidth = 0;
+  new ResizeObserver(() => {
+    if (plot.clientWidth === drawnWidth) return;
+    drawnWidth = plot.clientWidth;
+    draw();
+  }).observe(plot);
   draw();
 })();

@@ -91,7 +91,7 @@ TEST_CASE("table and plot regenerate from the store, byte for byte", "[cli][tabl
   CHECK(mlaforge(folder.path(), {"table", "--store", "runs.db", "--format", "markdown"}).out == markdown.out);
   INFO(plot.err);
   CHECK(plot.code == 0);
-  for (const char* name : {"ppl_vs_cache.png", "ppl_vs_cache.svg", "ppl_vs_cache.dat", "ppl_vs_cache.gp"}) CHECK(fs::file_size(folder / "figures" / name) > 0);
+  for (const char* name : {"ppl_vs_cache.png", "ppl_vs_cache.svg", "ppl_vs_cache.pdf", "ppl_vs_cache.dat", "ppl_vs_cache.gp"}) CHECK(fs::file_size(folder / "figures" / name) > 0);
 }
 
 TEST_CASE("a converted folder reads back with the numbers that run gave", "[cli][convert]") {
@@ -194,7 +194,7 @@ TEST_CASE("inspect plans from a number of cached values alone, and prints the ca
 
 TEST_CASE("every command's help ends in examples", "[cli][help]") {
   const TemporaryFolder folder;
-  for (const char* command : {"run", "convert", "eval", "export", "generate", "inspect", "table", "plot", "runs", "methods", "samples", "sweep", "tasks"}) {
+  for (const char* command : {"run", "convert", "eval", "export", "generate", "inspect", "table", "plot", "report", "runs", "methods", "samples", "sweep", "tasks"}) {
     const Finished help = mlaforge(folder.path(), {command, "--help"});
     CHECK(help.code == 0);
     CHECK_THAT(help.out, Contains("Examples:"));

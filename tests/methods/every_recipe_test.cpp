@@ -208,7 +208,8 @@ TEST_CASE("the tutorial's recipe with one KV head loses nothing", "[recipes][ide
 
 namespace {
 
-// The targets that hold what a recipe makes of a tiny model without biases and q/k norms. Where one wants a latent norm, it gets one.
+// The targets that hold what a recipe makes of a tiny model without biases and q/k norms, each giving the logits that it had. Where
+// one wants a latent norm, the model is given one first.
 std::set<std::string> targets_of(const Line& line) {
   const Decoder original = tiny_decoder(kShape);
   const CalibrationSamples samples = tiny_samples(2, 3, 16, original.config.vocab_size);
@@ -218,8 +219,11 @@ std::set<std::string> targets_of(const Line& line) {
   std::set<std::string> targets{"mlaforge"};
   for (const std::string target : {"transformers", "vllm", "llama.cpp"}) {
     try {
-      to_deepseek_form(target == "transformers" ? converted : normed, deepseek_shape(target, std::ssize(original.layers)));
+      const Decoder& model = target == "transformers" ? converted : normed;
+      const Decoder form = to_deepseek_form(model, deepseek_shape(target, std::ssize(original.layers)));
       targets.insert(target);
+      INFO(line << " for " << target);
+      CHECK(kl(model, form, tiny_ids(2, 30, original.config.vocab_size)) < kKlOfEquals);
     } catch (const ConfigError&) {
     }
   }

@@ -55,7 +55,7 @@ extern const RecipeEntry mean_key;
 const RecipeEntry mean_key{"mean_key", "one mean-pooled key for all heads, SVD of the values", "arXiv 2305.13245",
                            with_rank_options({{"kv_lora_rank", "the KV width", "rank of the values"}}),
                            {"mean key", "SVD of the weights", "ranks"},
-                           {"mlaforge"},
+                           {"mlaforge", "transformers", "vllm", "llama.cpp"},
                            make};
 
 }  // namespace mla
