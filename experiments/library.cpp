@@ -3,6 +3,7 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "experiments/data_root.h"
+#include "experiments/model_export.h"
 #include "experiments/recording.h"
 #include "experiments/run_steps.h"
 
