@@ -100,6 +100,12 @@ double softcap(ConfigFields& fields, const char* name, double fallback) {
   return cap;
 }
 
+// A field of released files that may stand there with this value alone.
+void require_integer(ConfigFields& fields, const char* name, int64_t value) {
+  if (const int64_t found = fields.integer(name, value); found != value)
+    fail<CheckpointError>("config", fields.where(), ": wanted ", name, " of ", value, ", got ", found, ", which is not supported");
+}
+
 void read_gemma2(ConfigFields& fields, ModelConfig& c) {
   read_any_gemma(fields, c);
   fields.ignore("hidden_act");  // older files have it beside hidden_activation, which counts
@@ -109,11 +115,14 @@ void read_gemma2(ConfigFields& fields, ModelConfig& c) {
   const double scalar = fields.number("query_pre_attn_scalar", 256.0);
   if (!(scalar > 0 && scalar < 1e9)) fail<CheckpointError>("config", fields.where(), ": wanted query_pre_attn_scalar above 0, got ", scalar);
   c.score_scale = 1.0 / std::sqrt(scalar);
-  some_layers(fields, c, window_of(fields, 4096), [](int64_t layer) { return layer % 2 == 0; });
+  const int64_t window = window_of(fields, 4096);
+  require_integer(fields, "sliding_window_size", window);  // the same once more
+  some_layers(fields, c, window, [](int64_t layer) { return layer % 2 == 0; });
 }
 
 void read_phi3(ConfigFields& fields, ModelConfig& c) {
   c.fused = true;
+  for (const char* name : {"full_attn_mod", "interpolate_factor"}) require_integer(fields, name, 1);  // of Phi-4-mini
   every_layer(c, window_of(fields, 0));
 }
 

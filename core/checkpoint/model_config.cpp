@@ -23,6 +23,14 @@ void check_latent(const LatentShape& latent, const ModelConfig& c, const std::st
     fail<CheckpointError>("config", where, ": wanted num_key_value_heads = num_attention_heads = ", c.num_heads, " with kv_lora_rank, got ", c.num_kv_heads);
 }
 
+void check_computation(const ModelConfig& c, const std::string& where) {
+  if (!(c.rope_theta > 1 && c.rope_theta < 1e12)) fail<CheckpointError>("config", where, ": wanted rope_theta in (1, 1e12), got ", c.rope_theta);
+  if (c.latent) check_latent(*c.latent, c, where);
+  if (c.experts == 0) return;
+  check_range(where, "num_local_experts", c.experts, 65536 / c.num_layers);  // each is a name to look for before anything is read
+  check_range(where, "num_experts_per_tok", c.experts_per_token, c.experts);
+}
+
 // Fields that say nothing of next-token prediction, in any family.
 constexpr const char* kNeutral[] = {
     "model_type", "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "transformers.js_config", "use_cache", "cache_implementation",
@@ -70,18 +78,6 @@ void check_config(const ModelConfig& c, const std::string& where) {
     fail<CheckpointError>("config", where, ": wanted rms_norm_eps in (0, 1), got ", c.rms_norm_eps);
 }
 
-namespace {
-
-void check_computation(const ModelConfig& c, const std::string& where) {
-  if (!(c.rope_theta > 1 && c.rope_theta < 1e12)) fail<CheckpointError>("config", where, ": wanted rope_theta in (1, 1e12), got ", c.rope_theta);
-  if (c.latent) check_latent(*c.latent, c, where);
-  if (c.experts == 0) return;
-  check_range(where, "num_local_experts", c.experts, 65536 / c.num_layers);  // each is a name to look for before anything is read
-  check_range(where, "num_experts_per_tok", c.experts_per_token, c.experts);
-}
-
-}  // namespace
-
 void check_whole_config(const ModelConfig& c, const std::string& where) {
   check_config(c, where);
   check_computation(c, where);
@@ -127,7 +123,6 @@ Json config_to_hf(const ModelConfig& c) {
             {"num_attention_heads", c.num_heads},
             {"num_key_value_heads", c.num_kv_heads},
             {"head_dim", c.head_dim},
-            {"hidden_act", "silu"},
             {"max_position_embeddings", c.max_position},
             {"rms_norm_eps", c.rms_norm_eps},
             {"rope_theta", c.rope_theta},
@@ -136,7 +131,9 @@ Json config_to_hf(const ModelConfig& c) {
   if (c.eos_id >= 0) json["eos_token_id"] = c.eos_id;
   if (c.mla) json["mla"] = *c.mla;
   if (c.mla && family != "llama") json["family"] = family;
-  if (const Json computation = computation_to_json(c); !computation.empty()) json["computation"] = computation;
+  const Json computation = computation_to_json(c);
+  json["hidden_act"] = computation.value("activation", "silu");
+  if (!computation.empty()) json["computation"] = computation;
   return json;
 }
 

@@ -80,6 +80,8 @@ TEST_CASE("values that a family does not have are refused by field", "[families]
            {"llama", {{"rope_parameters", {{"rope_type", "linear"}, {"factor", -2}}}}, "factor in (0, 1e6)"},
            {"llama", {{"rope_parameters", {{"rope_type", "linear"}, {"factor", 2}, {"mrope_section", {1, 2}}}}}, "mrope_section"},
            {"llama", {{"rope_parameters", {{"rope_type", "llama3"}, {"factor", 2}, {"low_freq_factor", 4}, {"high_freq_factor", 1}}}}, "low_freq_factor < high_freq_factor"},
+           {"phi3", {{"full_attn_mod", 2}}, "full_attn_mod of 1, got 2"},
+           {"gemma2", {{"sliding_window_size", 12}}, "sliding_window_size of 11, got 12"},
            {"mimo", {{"attention_bias", false}}, "attention_bias true of a mimo"},
            {"deepseek_v3", {{"first_k_dense_replace", 1}}, "layers of experts are not supported"},
            {"deepseek_v2", {{"num_key_value_heads", 2}}, "num_key_value_heads = num_attention_heads"},
