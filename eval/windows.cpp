@@ -6,6 +6,7 @@
 #include "core/base/files.h"
 #include "core/base/names.h"
 #include "core/base/sha256.h"
+#include "core/calibration/text_rows.h"
 
 namespace mla {
 namespace {
@@ -134,7 +135,8 @@ Windows cut_text(const std::filesystem::path& text, const Tokenizer& tokenizer, 
   if (options.bos != "none" && options.protocol == "lm-eval") fail<ConfigError>("windows", "wanted no --bos with the protocol lm-eval, which has its own rule, got ", options.bos);
   const std::string content = read_text_file(text);
   Windows windows;
-  std::vector<Piece> pieces = pieces_of(content, tokenizer, options, windows);
+  const bool joins = !options.rows.empty() && options.protocol != "lm-eval";  // which finds the pages of the text as it stands
+  std::vector<Piece> pieces = pieces_of(joins ? joined_rows(text, content, options.rows) : content, tokenizer, options, windows);
   const auto whole = static_cast<int64_t>(pieces.size()), skipped = options.skip_windows;
   if (whole <= skipped)
     fail<ConfigError>("windows", "wanted at least one window of ", options.window, " tokens ", skipped > 0 ? "behind --skip-windows " + std::to_string(skipped) + " " : "",

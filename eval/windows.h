@@ -15,6 +15,7 @@ struct WindowOptions {
   int64_t window = 2048;     // tokens that a model reads at once
   int64_t stride = 0;        // of hf-stride; 0: half the window
   std::string bos = "none";  // none; text: one token at its beginning; window: in place of each window's first token. lm-eval has its own rule
+  std::string rows;          // rule of joined_rows (core/calibration/text_rows.h) by which a data set's rows become one text; empty: the file as it stands
   int64_t max_windows = 0;   // 0: all
   int64_t skip_windows = 0;  // the first ones that are left out
 };

@@ -49,7 +49,7 @@ Text named_text(const Json& entry, TextRole role, const std::string& root_given)
   if (role == TextRole::corpus && !entry.contains("corpus"))
     fail<ConfigError>("data", "wanted a text to score, got '", name, "', which is for calibration only");
   const Json& half = entry.at(role == TextRole::corpus ? "corpus" : "calibration");
-  const std::string rule = entry.value("rule", "");
+  const std::string rule = role == TextRole::corpus ? half.value("rule", "") : entry.value("rule", "");
   std::string tried;
   std::error_code ignored;
   for (const fs::path& folder : folders_of(entry, root_given)) {
@@ -87,7 +87,7 @@ Text find_text(const std::string& name, TextRole role, const std::string& root_g
   std::error_code ignored;
   if (fs::is_regular_file(name, ignored)) return {name, name_by_content(name), std::nullopt, ""};
   for (const Json& entry : manifest().at("texts"))
-    if (entry.at("name") == name) return named_text(entry, role, root_given);
+    if (entry.at("name") == name || entry.value("alias", "") == name) return named_text(entry, role, root_given);
   fail<CheckpointError>("data", "wanted a text file or a named text, got '", name, "', which is no file", known_names_hint(name, text_names()));
 }
 

@@ -16,7 +16,7 @@ struct Text {
   std::filesystem::path path;
   std::string name;              // for tables: the manifest's name, else the file's stem
   std::optional<std::string> warning;  // content differs from the manifest's sha256
-  std::string rule;                    // of RowOptions
+  std::string rule;                    // of RowOptions; of a corpus that of joined_rows, or empty for a text as it stands
 };
 
 // A file path or a name of the manifest. wikitext2-tok means its test half as corpus and its valid half for calibration.

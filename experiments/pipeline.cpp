@@ -51,7 +51,9 @@ Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, c
                        std::vector<std::string>& warnings) {
   const Text text = find_text(flags.corpus, TextRole::corpus, data_root);
   if (text.warning) warnings.push_back(*text.warning);
-  Windows windows = cut_text(text.path, tokenizer, flags.windows);
+  WindowOptions options = flags.windows;
+  options.rows = text.rule;
+  Windows windows = cut_text(text.path, tokenizer, options);
   windows.corpus = text.name;
   if (flags.limit > 0) cut_windows(windows, flags.limit);
   return windows;

@@ -1,5 +1,8 @@
 #include "core/calibration/text_rows.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/names.h"
@@ -65,12 +68,31 @@ std::vector<std::string> json_rows(const std::string& content, const std::string
   return rows;
 }
 
-std::vector<std::string> training_part(const std::vector<std::string>& rows) {
-  const auto count = static_cast<int64_t>(rows.size()), tested = (count + 4) / 5;
-  const std::vector<int64_t> order = numpy_permutation(count, kSplitSeed);
+std::vector<std::string> chosen(const std::vector<std::string>& rows, const std::vector<int64_t>& order, std::size_t from, std::size_t to) {
   std::vector<std::string> part;
-  for (int64_t i = tested; i < count; ++i) part.push_back(rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
+  for (std::size_t i = from; i < to; ++i) part.push_back(rows[static_cast<std::size_t>(order[i])]);
   return part;
+}
+
+// datasets.Dataset.train_test_split: the test part comes first in the permutation.
+struct Halves {
+  std::vector<std::string> training, test;
+};
+Halves train_test_split(const std::vector<std::string>& rows, double test_share) {
+  const std::vector<int64_t> order = numpy_permutation(static_cast<int64_t>(rows.size()), kSplitSeed);
+  const auto tested = static_cast<std::size_t>(std::ceil(test_share * static_cast<double>(rows.size())));
+  return {chosen(rows, order, tested, rows.size()), chosen(rows, order, 0, tested)};
+}
+
+std::vector<std::string> wikitext_lines(const std::string& content) {
+  std::vector<std::string> rows;
+  for (std::size_t from = 0; from < content.size();) {
+    const std::size_t end = std::min(content.find('\n', from), content.size() - 1) + 1;
+    std::string row = content.substr(from, end - from);
+    rows.push_back(stripped(row).empty() ? "" : std::move(row));
+    from = end;
+  }
+  return rows;
 }
 
 }  // namespace
@@ -81,9 +103,19 @@ std::vector<std::string> text_rows(const std::filesystem::path& path, const std:
   std::vector<std::string> rows = json ? json_rows(content, options.field, path.string()) : lines_of(content);
   if (options.rule == "ptb")
     for (std::string& row : rows) row = stripped(row);
-  if (options.rule == "alpaca") rows = training_part(rows);
+  if (options.rule == "alpaca") rows = train_test_split(rows, 0.2).training;
   std::erase_if(rows, [](const std::string& row) { return row.empty(); });
   return rows;
+}
+
+std::string joined_rows(const std::filesystem::path& path, const std::string& content, const std::string& rule) {
+  std::vector<std::string> rows;
+  if (rule == "wikitext") rows = wikitext_lines(content);
+  else if (rule == "ptb") rows = text_rows(path, content, {.rule = "ptb"});
+  else if (rule == "json") rows = json_rows(content, "", path.string());
+  else if (rule == "alpaca-test") rows = train_test_split(train_test_split(json_rows(content, "", path.string()), 0.2).test, 0.5).training;
+  else fail<ConfigError>("calibration", "wanted wikitext, ptb, json or alpaca-test as the rule of a corpus, got '", rule, "'");
+  return join(rows, "\n\n");
 }
 
 }  // namespace mla

@@ -17,6 +17,12 @@ struct RowOptions {
 // Empty rows are left out. Throws CheckpointError naming file, row and the fields that are there.
 std::vector<std::string> text_rows(const std::filesystem::path& path, const std::string& content, const RowOptions& options);
 
+// The text of which an evaluation makes windows: a data set's rows, empty ones too, joined by "\n\n" (GPTQ, SliceGPT, TransMLA).
+// "wikitext": a row per line with its newline, a blank line is an empty row. "ptb": lines without surrounding blanks. "json": one row per object,
+// as text_rows reads them. "alpaca-test": of the fifth that training leaves, the half that the original's second split calls test.
+// Throws CheckpointError as text_rows does, ConfigError for another rule.
+std::string joined_rows(const std::filesystem::path& path, const std::string& content, const std::string& rule);
+
 // numpy.random.default_rng(seed).permutation(n)
 std::vector<int64_t> numpy_permutation(int64_t n, uint32_t seed);
 

@@ -53,3 +53,19 @@ TEST_CASE("Alpaca's training part is what the split leaves, in its order", "[cal
   for (int i = 0; i < 10; ++i) list += (i == 0 ? "[" : ", ") + std::string("{\"text\": \"") + std::to_string(i) + "\"}";
   CHECK(text_rows("alpaca.json", list + "]", {.rule = "alpaca"}) == Rows{"0", "7", "3", "2", "4", "9", "1", "8"});  // 5 and 6 are tested on
 }
+
+TEST_CASE("a data set's rows become one text as GPTQ joins them", "[calibration][rows]") {
+  CHECK(joined_rows("wiki.test.raw", " \n = Title = \n \n A sentence . \n", "wikitext") == "\n\n = Title = \n\n\n\n\n A sentence . \n");
+  CHECK(joined_rows("ptb.test.txt", " no it was n't \n but <unk> \n", "ptb") == "no it was n't\n\nbut <unk>");
+  CHECK(joined_rows("c4.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "json") == "a\n\nb");
+  CHECK_THROWS_WITH(joined_rows("x", "y", "lines"), Catch::Contains("'lines'"));
+}
+
+TEST_CASE("Alpaca's test part is half of what training leaves", "[calibration][rows]") {
+  std::string list = "[";
+  for (int i = 0; i < 20; ++i) list += (i ? ", " : "") + std::string("{\"text\": \"") + std::to_string(i) + "\"}";
+  const std::string test = joined_rows("alpaca.json", list + "]", "alpaca-test");
+  const Rows training = text_rows("alpaca.json", list + "]", {.rule = "alpaca"});
+  CHECK(std::count(test.begin(), test.end(), '\n') == 2);  // 16 train, 4 are left, of which 2 are tested on
+  CHECK(std::find(training.begin(), training.end(), test.substr(0, test.find('\n'))) == training.end());
+}
