@@ -58,7 +58,7 @@ std::string spark_chart(const std::string& title, const std::vector<SparkLine>& 
     svg += "<polyline class=\"line" + std::to_string(i % std::size(kStrokes)) + "\" points=\"";
     for (const auto& [x, y] : lines[i].points) svg += format("%.1f,%.1f ", at_x(x), at_y(y));
     svg += "\"/>";
-    if (!lines[i].name.empty()) caption += (i == 0 ? ": " : ", ") + kStrokes[i % std::size(kStrokes)] + " " + html_escaped(lines[i].name);
+    if (!lines[i].name.empty()) caption += std::string(i == 0 ? ": " : ", ") + kStrokes[i % std::size(kStrokes)] + " " + html_escaped(lines[i].name);
   }
   return svg + "</svg><figcaption>" + caption + "</figcaption></figure>\n";
 }
