@@ -1,8 +1,8 @@
 #include "plots/bar_chart.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "plots/format.h"
 #include "plots/gnuplot.h"
 #include "plots/terminals.h"
 
@@ -12,13 +12,6 @@ namespace {
 constexpr double kGroupWidth = 0.84, kRight = 0.77, kLeft = 0.075, kBottom = 0.17, kBottomRotated = 0.3, kTop = 0.92;
 constexpr std::size_t kGroupsLevel = 4;  // names of more groups are turned
 constexpr int kPatterns[] = {3, 1, 4, 2, 5, 6, 7, 0};  // solid first
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 // One block per series: middle of the bar, value, error.
 std::string data_of(const BarChart& chart, double width) {

@@ -1,10 +1,10 @@
 #include "plots/chart.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 #include "plots/axis.h"
+#include "plots/format.h"
 #include "plots/gnuplot.h"
 #include "plots/label_layout.h"
 #include "plots/terminals.h"
@@ -15,13 +15,6 @@ namespace {
 // The plot area is fixed, so that labels can be placed before gnuplot runs; the legend stands to its right.
 constexpr LabelArea kArea{850, 600};
 constexpr double kLeft = 105, kBottom = 128, kHeight = 780, kLegend = 240, kLegendSample = 85, kLegendCharacter = 10;  // pixels
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 // A label as a column of the data file.
 std::string data_quoted(const std::string& text) {

@@ -1,8 +1,8 @@
 #include "plots/heat_map.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "plots/format.h"
 #include "plots/gnuplot.h"
 #include "plots/terminals.h"
 
@@ -16,13 +16,6 @@ constexpr double kDarkBelow = 0.6;  // white numbers on cells below, black above
 
 // Viridis at five points: its lightness rises evenly, for eyes that see no colour and for printers that have none.
 constexpr const char* kPalette = "set palette defined (0 '#440154', 0.25 '#3b528b', 0.5 '#21918c', 0.75 '#5ec962', 1 '#fde725')\n";
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 // One block per panel: column, row, value, the number as text, colour of the text.
 std::string data_of(const HeatMap& map) {

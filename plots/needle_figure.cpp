@@ -1,8 +1,8 @@
 // Needle in a haystack: the share found by length of the text and depth of the needle, a panel per model.
-#include <cstdio>
 #include <iterator>
 
 #include "plots/figure_rows.h"
+#include "plots/format.h"
 #include "plots/heat_map.h"
 
 namespace mla {
@@ -20,12 +20,6 @@ std::size_t index_in(const std::set<T>& values, const T& value) {
   return static_cast<std::size_t>(std::distance(values.begin(), values.find(value)));
 }
 
-std::string per_cent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g %%", 100 * share);
-  return text;
-}
-
 // Rows come ordered by model, cache, method and dtype.
 FigureText make(const Store& store, const Table& table, const std::string& name) {
   const FigureRows rows(table, name, "no finished run over a needle task; `mlaforge eval --tasks niah` makes one");
@@ -37,7 +31,7 @@ FigureText make(const Store& store, const Table& table, const std::string& name)
   HeatMap map{.title = model + ", " + task + ", " + protocol, .x_title = "Length of the prompt, tokens", .y_title = "Depth of the needle", .value_title = "Score",
               .caption = {"Mean score of each length and depth", commits_of(store, model, task, protocol)}};
   for (const int64_t length : lengths) map.x_labels.push_back(std::to_string(length));
-  for (const double depth : depths) map.y_labels.push_back(per_cent(depth));
+  for (const double depth : depths) map.y_labels.push_back(format("%.4g %%", 100 * depth));
   for (std::size_t row = 0; row < rows.size(); ++row) {
     const std::string title = panel_title(rows, row);
     if (map.panels.empty() || map.panels.back().title != title) map.panels.push_back({title, {}});

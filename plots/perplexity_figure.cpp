@@ -1,10 +1,12 @@
 // Perplexity, or the divergence from the original, against cache size: every run a point, the best of each method and cache size joined by a line, and
 // the Pareto front of all.
-#include <cstdio>
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "plots/chart.h"
 #include "plots/figure_rows.h"
+#include "plots/format.h"
 
 namespace mla {
 namespace {
@@ -51,11 +53,8 @@ std::vector<ChartLevel> originals_of(const FigureRows& rows, bool name_dtype) {
   for (std::size_t row = 0; row < rows.size(); ++row)
     if (const auto perplexity = rows.optional_number(row, "Original ppl")) by_dtype.emplace(rows.text(row, "dtype"), *perplexity);
   std::vector<ChartLevel> levels;
-  for (const auto& [dtype, perplexity] : by_dtype) {
-    char number[32];
-    std::snprintf(number, sizeof number, " %.2f", perplexity);
-    levels.push_back({"original" + (name_dtype ? " " + dtype : "") + number, perplexity});
-  }
+  for (const auto& [dtype, perplexity] : by_dtype)
+    levels.push_back({"original" + (name_dtype ? " " + dtype : "") + format(" %.2f", perplexity), perplexity});
   return levels;
 }
 

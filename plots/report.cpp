@@ -1,7 +1,6 @@
 #include "plots/report.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,10 +1,11 @@
 // What all pages of the report share.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <iterator>
 
 #include "core/base/sha256.h"
 #include "plots/base64.h"
+#include "plots/format.h"
 #include "plots/report_parts.h"
 #include "results/table_markup.h"
 
@@ -18,13 +19,8 @@ std::string bytes_of_hex(const std::string& hex) {
   return bytes;
 }
 
-std::string number(double value, const char* format) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-constexpr double kWidth = 640, kHeight = 180, kLeft = 60, kBottom = 24, kTop = 10;
+constexpr double kWidth = 640, kHeight = 180, kLeft = 60, kRight = 20, kBottom = 24, kTop = 10;
+constexpr const char* kStrokes[] = {"solid", "dashed", "dotted"};  // line0 to line2 of the style
 
 }  // namespace
 
@@ -52,18 +48,17 @@ std::string spark_chart(const std::string& title, const std::vector<SparkLine>& 
     for (const auto& [x, y] : line.points) low_x = std::min(low_x, x), high_x = std::max(high_x, x), low = std::min(low, y), high = std::max(high, y);
   if (low > high) return "";
   const double span = std::max(high - low, 1e-9 + 0.02 * std::abs(high)), span_x = std::max(high_x - low_x, 1.0);
-  std::string svg = "<figure><svg class=\"spark\" viewBox=\"0 0 " + number(kWidth, "%g") + " " + number(kHeight, "%g") + "\" role=\"img\" aria-label=\"" + html_escaped(title) + "\">";
-  for (const double y : {low, high})
-    svg += "<text x=\"" + number(kLeft - 6, "%g") + "\" y=\"" + number(kHeight - kBottom - (y - low) / span * (kHeight - kBottom - kTop) + 4, "%.1f") + "\" text-anchor=\"end\">" + number(y, "%.4g") + "</text>";
-  for (const double x : {low_x, high_x})
-    svg += "<text x=\"" + number(kLeft + (x - low_x) / span_x * (kWidth - kLeft - 20), "%.1f") + "\" y=\"" + number(kHeight - 6, "%g") + "\" text-anchor=\"middle\">" + number(x, "%g") + "</text>";
+  const auto at_x = [&](double x) { return kLeft + (x - low_x) / span_x * (kWidth - kLeft - kRight); };
+  const auto at_y = [&](double y) { return kHeight - kBottom - (y - low) / span * (kHeight - kBottom - kTop); };
+  std::string svg = format("<figure><svg class=\"spark\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", kWidth, kHeight) + html_escaped(title) + "\">";
+  for (const double y : {low, high}) svg += format("<text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>", kLeft - 6, at_y(y) + 4, y);
+  for (const double x : {low_x, high_x}) svg += format("<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%g</text>", at_x(x), kHeight - 6, x);
   std::string caption = html_escaped(title);
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    svg += std::string("<polyline") + (i > 0 ? " class=\"second\"" : "") + " points=\"";
-    for (const auto& [x, y] : lines[i].points)
-      svg += number(kLeft + (x - low_x) / span_x * (kWidth - kLeft - 20), "%.1f") + "," + number(kHeight - kBottom - (y - low) / span * (kHeight - kBottom - kTop), "%.1f") + " ";
+    svg += "<polyline class=\"line" + std::to_string(i % std::size(kStrokes)) + "\" points=\"";
+    for (const auto& [x, y] : lines[i].points) svg += format("%.1f,%.1f ", at_x(x), at_y(y));
     svg += "\"/>";
-    if (!lines[i].name.empty()) caption += (i == 0 ? ": solid " : ", dashed ") + html_escaped(lines[i].name);
+    if (!lines[i].name.empty()) caption += std::string(i == 0 ? ": " : ", ") + kStrokes[i % std::size(kStrokes)] + " " + html_escaped(lines[i].name);
   }
   return svg + "</svg><figcaption>" + caption + "</figcaption></figure>\n";
 }

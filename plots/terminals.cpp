@@ -1,21 +1,14 @@
 #include "plots/terminals.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "plots/format.h"
 #include "plots/gnuplot.h"
 
 namespace mla {
 namespace {
 
 constexpr double kPixelsPerInch = 100, kCaptionCharacter = 6.6;  // pixels of a 10 point character
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 }  // namespace
 
