@@ -134,7 +134,9 @@ CalibrationSamples built_in_samples(const Tokenizer& tokenizer, int64_t max_posi
 
 FolderFiles tokenizer_files(const std::filesystem::path& model, const Tokenizer& tokenizer) {
   FolderFiles files;
-  if (std::filesystem::is_directory(model)) {
+  // Folders of ours without tokenizer_config.json are of a time when tokenizer.json had a key that other programs refuse.
+  const bool made_long_ago = std::filesystem::exists(model / "mla_conversion.json") && !std::filesystem::exists(model / "tokenizer_config.json");
+  if (std::filesystem::is_directory(model) && !made_long_ago) {
     for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
                              "chat_template.jinja", "generation_config.json"})
       if (std::filesystem::is_regular_file(model / name)) files[name] = read_text_file(model / name);

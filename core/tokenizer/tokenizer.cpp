@@ -238,7 +238,11 @@ int32_t Tokenizer::id_of(const std::string& token) const {
   return found == data_.tokens.end() ? -1 : static_cast<int32_t>(found - data_.tokens.begin());
 }
 
-std::string Tokenizer::sha256() const { return sha256_hex(to_tokenizer_json().dump()); }
+std::string Tokenizer::sha256() const {
+  Json all = to_tokenizer_json();
+  all["mlaforge"] = {{"bos_id", bos_id()}, {"eos_id", eos_id()}};
+  return sha256_hex(all.dump());
+}
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::filesystem::path& model) {
   std::filesystem::path file = model;

@@ -229,7 +229,7 @@ class TokenizerJson {
     }
   }
 
-  // Our own writer's note; bos and eos have no place in the format.
+  // A note of our earlier folders; bos and eos have no place in the format, and stand in tokenizer_config.json.
   int32_t noted_id(const char* key) const {
     const Json note = json_.value("mlaforge", Json::object());
     const Json id = note.is_object() ? note.value(key, Json(-1)) : Json();

@@ -85,8 +85,7 @@ Json tokenizer_to_json(const TokenizerData& data) {
           {"pre_tokenizer", pretokenizer_json(data)},
           {"post_processor", post_processor_json(data)},
           {"decoder", decoder_json(data)},
-          {"model", model},
-          {"mlaforge", {{"bos_id", data.bos_id}, {"eos_id", data.eos_id}}}};
+          {"model", model}};
 }
 
 }  // namespace mla

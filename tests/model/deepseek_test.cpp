@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/checkpoint/directory_writer.h"
 #include "core/checkpoint/safetensors_folder.h"
 #include "core/model/deepseek_gguf.h"
@@ -58,6 +59,12 @@ Decoder converted(const Shape& s, uint64_t seed = 3) {
   return model;
 }
 
+Decoder with_two_ranks() {
+  Decoder model = converted({});
+  model.layers[1].attention = converted({.rank = 8}, 40).layers[1].attention;
+  return model;
+}
+
 at::Tensor logits_of(const Decoder& model) { return model.logits(model.last_hidden(tiny_ids(2, 19, 50))); }
 double kl_between(const Decoder& a, const Decoder& b) { return mean_kl(logits_of(a), logits_of(b)); }
 
@@ -103,9 +110,7 @@ TEST_CASE("a folder for transformers reads back as the very form that was writte
 }
 
 TEST_CASE("ranks that differ by layer share the widest latent", "[export]") {
-  Decoder model = converted({});
-  const Decoder narrow = converted({.rank = 8}, 40);
-  model.layers[1].attention = narrow.layers[1].attention;
+  const Decoder model = with_two_ranks();
   const Decoder form = to_deepseek_form(model, deepseek_shape("transformers", 2));
   CHECK(std::get<MlaWeights>(form.layers[1].attention).rank() == 13);
   CHECK(kl_between(model, form) < kKlOfEquals);
@@ -244,6 +249,40 @@ TEST_CASE("a folder that does not fit its config is refused by name", "[export][
   refused("first_k_dense_replace", [](Json& config, auto&) { config["first_k_dense_replace"] = 1; });
   refused("hidden_act", [](Json& config, auto&) { config["hidden_act"] = "relu"; });
   refused("kv_lora_rank", [](Json& config, auto&) { config["kv_lora_rank"] = -1; });
+}
+
+namespace {
+
+// What tests/oracle/export_logits.py has transformers load.
+std::map<std::string, Decoder> oracle_models() {
+  return {{"plain", converted({})}, {"biases", converted({.biases = true})}, {"query_latent", converted({.query_latent = true})},
+          {"query_latent_biases", converted({.biases = true, .query_latent = true})}, {"longrope", converted({.grid = false})},
+          {"longrope_biases", converted({.biases = true, .grid = false})}, {"latent_norm", converted({.latent_norm = true})}, {"two_ranks", with_two_ranks()}};
+}
+
+}  // namespace
+
+TEST_CASE("the converted models' logits are those that transformers gives with their exports", "[export][golden]") {
+  const Json json = read_json_file(golden("export_logits.json"));
+  for (const auto& [name, model] : oracle_models()) {
+    const at::Tensor last = logits_of(model).select(1, 18)[0], theirs = at::tensor(json["logits"][name].get<std::vector<double>>(), at::kDouble);
+    INFO(name);
+    CHECK(max_relative_error(last, theirs) < kOtherProgram);
+  }
+}
+
+TEST_CASE("writes the exports that the oracle script loads, and the logits that they should give", "[.export-files]") {
+  const fs::path out = environment("MLAFORGE_EXPORT_OUT");
+  REQUIRE_FALSE(out.empty());
+  const at::Tensor ids = tiny_ids(2, 19, 50);
+  for (const auto& [name, model] : oracle_models()) {
+    save_deepseek(to_deepseek_form(model, deepseek_shape("transformers", 2)), "hf-only", {}, {}, out / name);
+    const at::Tensor logits = logits_of(model).contiguous();
+    write_file_atomically(out / (name + ".f32"), {static_cast<const char*>(logits.const_data_ptr()), logits.nbytes()});
+  }
+  Json rows = Json::array();
+  for (int64_t row = 0; row < 2; ++row) rows.push_back(std::vector<int64_t>(ids[row].const_data_ptr<int64_t>(), ids[row].const_data_ptr<int64_t>() + 19));
+  write_file_atomically(out / "ids.json", rows.dump());
 }
 
 TEST_CASE("a grid of frequencies is known by its theta", "[export]") {

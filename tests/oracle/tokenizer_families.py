@@ -24,6 +24,8 @@ import gguf
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
+from splitmix64 import splitmix64
+
 HERE = pathlib.Path(__file__).resolve().parent
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -174,15 +176,6 @@ def write(writer):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def splitmix64(state):
-    while True:
-        state = (state + 0x9E3779B97F4A7C15) % 2**64
-        z = state
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-        yield z ^ (z >> 31)
 
 
 # What the golden's strings are made of: the C++ test has the same list.

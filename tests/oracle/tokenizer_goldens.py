@@ -14,6 +14,8 @@ import unicodedata2
 from gguf import GGUFReader
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from splitmix64 import splitmix64
+
 assert unicodedata2.unidata_version.startswith("15.")
 model, wikitext, out = sys.argv[1:]
 
@@ -49,15 +51,6 @@ LINES = [
     "CamelCaseWord snake_case_word SCREAMING_CASE kebab-case-word",
     "con\x04trol \x06 th\x13e \x14\x16\x1d", "far\U00040000plane \U000bffffs",  # bytes that the vocabulary lacks
 ]
-
-
-def splitmix64(state):
-    while True:
-        state = (state + 0x9E3779B97F4A7C15) % 2**64
-        z = state
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-        yield z ^ (z >> 31)
 
 
 def strings_of(points, count):

@@ -181,6 +181,7 @@ TEST_CASE("the tokenizer.json that we write gives the same ids", "[tokenizer]") 
   if (!tokenizer) return;
   const TemporaryFolder folder;
   std::ofstream(folder / "tokenizer.json") << tokenizer->to_tokenizer_json().dump();
+  std::ofstream(folder / "tokenizer_config.json") << Json{{"bos_token", tokenizer->piece(tokenizer->bos_id())}, {"eos_token", tokenizer->piece(tokenizer->eos_id())}}.dump();
   const auto again = Tokenizer::load(folder.path());
   CHECK(again->sha256() == tokenizer->sha256());
   CHECK(again->eos_id() == tokenizer->eos_id());

@@ -119,7 +119,8 @@ TEST_CASE("a tokenizer.json round trip keeps every id", "[tokenizer]") {
   const Tokenizer again(tokenizer_from_json(small_json(), "again"), "again");
   CHECK(again.encode("abcab<s>xcc") == small().encode("abcab<s>xcc"));
   CHECK(again.encode("abc<s>x", {.parse_special = true}) == std::vector<int32_t>{4, 6});
-  CHECK(again.sha256() == small().sha256());
+  CHECK(again.to_tokenizer_json() == small().to_tokenizer_json());
+  CHECK_FALSE(small_json().contains("mlaforge"));  // the library refuses a file with a key that it does not know
 }
 
 TEST_CASE("a tokenizer.json that we cannot follow exactly is refused; file and field are named", "[tokenizer][errors]") {
@@ -183,9 +184,7 @@ TEST_CASE("a vocabulary of characters without a token for every byte is refused"
 
 TEST_CASE("a folder's own files name BOS, EOS and every token that ends a generation", "[tokenizer]") {
   const TemporaryFolder folder;
-  Json json = small_json();
-  json.erase("mlaforge");
-  std::ofstream(folder / "tokenizer.json") << json.dump();
+  std::ofstream(folder / "tokenizer.json") << small_json().dump();
   CHECK(Tokenizer::load(folder.path())->eos_id() == -1);
   std::ofstream(folder / "tokenizer_config.json") << R"({"bos_token": null, "eos_token": {"content": "<s>", "lstrip": false}})";
   std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": [5, 6]})";
