@@ -2,10 +2,8 @@
 #include "tests/support/catch.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
-#include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/checkpoint/families.h"
 #include "experiments/family_matrix.h"
 #include "experiments/model_plan.h"
@@ -27,13 +25,6 @@ struct Written {
   TemporaryFolder folder;
   std::shared_ptr<Checkpoint> checkpoint;
 };
-
-std::string text_of(const fs::path& path) {
-  std::ifstream in(path);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 }  // namespace
 
@@ -110,7 +101,7 @@ TEST_CASE("a converted folder is counted layer by layer, whatever rank each has"
 
 TEST_CASE("docs/families.md holds what `mlaforge methods --families --format markdown` writes", "[families][docs]") {
   const std::vector<FamilyRow> rows = family_matrix();
-  const std::string page = text_of(source_dir() / "docs/families.md"), table = family_matrix_markdown(rows);
+  const std::string page = read_text_file(source_dir() / "docs/families.md"), table = family_matrix_markdown(rows);
   REQUIRE(table.size() > 1000);
   CHECK(page.find('\n' + table) != std::string::npos);
 

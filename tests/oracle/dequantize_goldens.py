@@ -16,6 +16,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 
+from splitmix64 import named_bits
+
 SPECIAL_HALVES = {"zero": 0x0000, "negative zero": 0x8000, "least subnormal": 0x0001, "greatest subnormal": 0x03ff,
                   "negative subnormal": 0x8155, "least normal": 0x0400, "negative": 0xb555, "greatest": 0x7bff, "least": 0xfbff}
 BLOCK_BYTES = {"Q8_0": 34, "Q4_1": 20}
@@ -72,21 +74,9 @@ def block_cases(random, kind):
     yield case(kind, "extreme weights", extremes)
 
 
-def formula_bytes(name, count):
-    """The lowest byte of splitmix64 of the name's FNV-1a hash and the index."""
-    state = 0xcbf29ce484222325
-    for byte in name.encode():
-        state = (state ^ byte) * 0x100000001b3 % 2**64
-    with np.errstate(over="ignore"):
-        z = np.uint64(state) + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9e3779b97f4a7c15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
-        return ((z ^ (z >> np.uint64(31))) & np.uint64(255)).astype(np.uint8)
-
-
 def formula_blocks(kind):
     size, halves = FORMULA_BLOCKS[kind]
-    raw = formula_bytes(kind, size * FORMULA_COUNT).reshape(-1, size).copy()
+    raw = np.array([bits & 255 for bits in named_bits(kind, size * FORMULA_COUNT)], np.uint8).reshape(-1, size)
     for at in halves:
         raw[:, at + 1] &= 0xbf  # exponents below that of 2: finite
     values = to_float(kind, raw.ravel())

@@ -19,6 +19,8 @@ import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
+from splitmix64 import named_bits
+
 PROMPT, STEPS, EVERY = 40, 20, 4  # tokens, greedy steps, every which logit is kept
 SIZES = dict(vocab_size=61, hidden_size=42, intermediate_size=38, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
              max_position_embeddings=128, bos_token_id=1, eos_token_id=None, pad_token_id=None, tie_word_embeddings=False)
@@ -50,21 +52,9 @@ FAMILIES = {
 }
 
 
-def fnv1a(name):
-    state = 0xcbf29ce484222325
-    for byte in name.encode():
-        state = (state ^ byte) * 0x100000001b3 % 2**64
-    return state
-
-
 def uniform(name, count):
-    """splitmix64 of the name's hash and the index: 24 bits in [-1, 1)."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(fnv1a(name)) + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9e3779b97f4a7c15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+    """24 bits of each number, in [-1, 1)."""
+    return np.array([bits >> 40 for bits in named_bits(name, count)], dtype=np.float64) / 2**23 - 1
 
 
 def values(name, shape, unit_norms):

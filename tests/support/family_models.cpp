@@ -16,16 +16,9 @@ uint64_t fnv1a(const std::string& name) {
   return state;
 }
 
-uint64_t splitmix64(uint64_t seed, uint64_t index) {
-  uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 }  // namespace
 
-uint64_t formula_bits(const std::string& name, uint64_t index) { return splitmix64(fnv1a(name), index); }
+SplitMix64 formula_bits(const std::string& name) { return SplitMix64(fnv1a(name)); }
 
 const std::vector<std::string>& family_names() {
   static const std::vector<std::string> names = [] {
@@ -45,9 +38,9 @@ const Json& family_golden(const std::string& name) {
 
 at::Tensor formula_tensor(const std::string& name, const std::vector<int64_t>& shape, bool unit_norms) {
   at::Tensor values = at::empty(shape, at::kDouble);
-  const uint64_t seed = fnv1a(name);
+  SplitMix64 bits = formula_bits(name);
   double* out = values.data_ptr<double>();
-  for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<double>(splitmix64(seed, static_cast<uint64_t>(i)) >> 40) / 8388608.0 - 1.0;  // [-1, 1)
+  for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<double>(bits.next() >> 40) / 8388608.0 - 1.0;  // [-1, 1)
   if (name.find("norm") != std::string::npos) return (unit_norms ? 0.3 * values : 1 + 0.3 * values).to(at::kFloat);
   if (shape.size() == 1) return (0.5 * values).to(at::kFloat);
   if (name.find("embed_tokens") != std::string::npos) return ((unit_norms ? 0.09 : 1.75) * values).to(at::kFloat);

@@ -6,6 +6,7 @@
 
 #include "core/base/json.h"
 #include "core/model/decoder.h"
+#include "tests/tokenizer/splitmix64.h"
 
 namespace mla::test {
 
@@ -13,8 +14,8 @@ namespace mla::test {
 const std::vector<std::string>& family_names();
 const Json& family_golden(const std::string& name);
 
-// splitmix64 of the name's FNV-1a hash and the index: what the scripts under tests/oracle make numbers of.
-uint64_t formula_bits(const std::string& name, uint64_t index);
+// splitmix64 from the name's FNV-1a hash on: what the scripts under tests/oracle make numbers of (tests/oracle/splitmix64.py).
+SplitMix64 formula_bits(const std::string& name);
 // The value of each element of a tensor, as the oracle's script sets it.  fp32
 at::Tensor formula_tensor(const std::string& name, const std::vector<int64_t>& shape, bool unit_norms);
 // All of them by their names in the checkpoint.
