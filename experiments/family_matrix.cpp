@@ -22,7 +22,7 @@ struct Variant {
   Json changes;        // of the drawn model's config.json
 };
 const std::vector<Variant>& variants() {
-  static const std::vector<double> ones(32, 1.0);
+  static const std::vector<double> near(32, 1.0), far(32, 2.0);
   static const std::vector<Variant> all{
       {"llama", "", Json::object()},
       {"llama", ", attention biases", {{"attention_bias", true}}},
@@ -34,7 +34,7 @@ const std::vector<Variant>& variants() {
       {"gemma", "", Json::object()},
       {"gemma2", "", {{"sliding_window", 8}}},
       {"phi3", "", Json::object()},
-      {"phi3", ", longrope", {{"original_max_position_embeddings", 64}, {"rope_scaling", {{"type", "longrope"}, {"short_factor", ones}, {"long_factor", ones}}}}},
+      {"phi3", ", longrope", {{"original_max_position_embeddings", 64}, {"rope_scaling", {{"type", "longrope"}, {"short_factor", near}, {"long_factor", far}}}}},
       {"mimo", "", Json::object()},
       {"deepseek_v2", "", Json::object()},
       {"deepseek_v3", "", Json::object()}};
