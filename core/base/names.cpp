@@ -24,7 +24,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   std::string all;
-  for (const std::string& part : parts) all.append(all.empty() ? "" : separator).append(part);
+  for (std::size_t i = 0; i < parts.size(); ++i) all.append(i == 0 ? "" : separator).append(parts[i]);
   return all;
 }
 

@@ -92,7 +92,7 @@ TEST_CASE("16 processes write to one store at once and nothing is lost", "[resul
 
 TEST_CASE("on a full disk the transaction fails whole, what was acknowledged stays, and there is a way on", "[results][stress][errors]") {
   const TemporaryFolder folder;
-  const SmallDisk disk(folder.path(), "size=512k");
+  const SmallDisk disk(folder.path(), "size=4m");
   if (!disk.there()) return skip("a small disk wants the right to mount");
   const fs::path path = folder / "runs.db";
   Store store = Store::open(path);
