@@ -22,6 +22,8 @@ WHERE r.status = 'done' AND r.ad_hoc_limit = 0
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR s.protocol = ?3)
 ORDER BY r.corpus, s.protocol, r.model, r.kv_values DESC, r.label, r.dtype, r.id)";
 
+constexpr std::size_t kCorpus = 14, kProtocol = 15;  // columns of the table
+
 struct OwnRun {
   int64_t id = 0;
   std::string model, key, method, label, dtype, corpus, protocol, calibration;
@@ -127,8 +129,10 @@ void add_published(const std::vector<OwnRun>& runs, const QueryParams& params, T
       if (published.stage != "original") repeated.insert(run->id);
     }
     if (!latest.empty() || params.count("corpus") != 0 || params.count("protocol") != 0) continue;
-    table.rows.push_back(published_cells(published));
-    table.rows.back().resize(table.columns.size());
+    std::vector<Cell>& row = table.rows.emplace_back(published_cells(published));
+    row.resize(table.columns.size());
+    row[kCorpus] = published.corpus.value_or(published.dataset);
+    row[kProtocol] = published.protocol.value_or("protocol not stated");
   }
 }
 
@@ -161,6 +165,8 @@ Table published_zoo(const Store& store, const QueryParams& params) {
   std::set<int64_t> repeated;
   add_published(runs, params, table, repeated);
   add_own(runs, table, repeated);
+  narrow_to_method(table, params);
+  table.separate = {kCorpus, kProtocol};
   return table;
 }
 

@@ -130,6 +130,7 @@ TEST_CASE("other options, another text or another model repeat nothing", "[publi
   const auto rows = rows_of(table, 41.6135);
   REQUIRE(rows.size() == 1);
   CHECK(rows[0][column_of(table, "Ours")] == Cell());
+  CHECK(rows[0][column_of(table, "Protocol")] == Cell(std::string("hf-chunk/2048")));
   std::size_t alone = 0;
   for (const auto& row : table.rows) alone += row[column_of(table, "Published")] == Cell() ? 1 : 0;
   CHECK(alone == 3);
@@ -150,6 +151,7 @@ TEST_CASE("published numbers of models that the store does not know stay out", "
 TEST_CASE("the table of published numbers is narrowed by dataset, model and protocol", "[published]") {
   CHECK(published_table().rows.size() == published_numbers().size());
   CHECK(published_table({{"corpus", "wikitext2"}, {"model", "Llama-2-7B"}, {"protocol", "hf-chunk/2048"}}).rows.size() == 5);
+  CHECK(published_table({{"corpus", "wikitext2"}, {"method", "CARE-U"}}).rows.size() == 64);
   CHECK(published_table({{"model", "x' OR 1=1 --"}}).rows.empty());
   CHECK_THROWS_AS(published_table({{"modle", "x"}}), ConfigError);
 }
