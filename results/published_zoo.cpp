@@ -16,7 +16,8 @@ constexpr const char* kRuns = R"(SELECT r.id, r.model, r.method, r.label, r.dtyp
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'original' AND name = 'perplexity' AND protocol = s.protocol),
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'partial_rope' AND name = 'perplexity' AND protocol = s.protocol),
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol)
-FROM run r JOIN metric s ON s.run_id = r.id AND s.name = 'perplexity' AND s.stage = 'original'
+FROM run r JOIN metric s ON s.run_id = r.id AND s.name = 'perplexity' AND (s.stage = 'mla' OR (s.stage = 'original' AND NOT EXISTS
+  (SELECT 1 FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol)))
 WHERE r.status = 'done' AND r.ad_hoc_limit = 0
   AND r.id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done')
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR s.protocol = ?3)
@@ -73,10 +74,16 @@ bool is_option(const std::string& name) {
   return names.count(name) != 0;
 }
 
+// What a run's options do not name is the recipe's default: of these, equal ranks in all layers.
+bool same_option(const std::string& name, const Json& value, const Json& options) {
+  const auto found = options.find(name);
+  return found != options.end() ? *found == value : name == "allocator" && value == "uniform";
+}
+
 bool same_options(const PublishedNumber& published, const OwnRun& run) {
-  return std::all_of(published.settings.items().begin(), published.settings.items().end(), [&](const auto& item) {
-    return !is_option(item.key()) || (run.options.is_object() && run.options.contains(item.key()) && run.options.at(item.key()) == item.value());
-  });
+  for (const auto& [name, value] : published.settings.items())
+    if (is_option(name) && (!run.options.is_object() || !same_option(name, value, run.options))) return false;
+  return true;
 }
 
 // Of runs of the same model. Texts are of one name up to how they were prepared: wikitext2 and wikitext2-tok.

@@ -136,6 +136,32 @@ TEST_CASE("other options, another text or another model repeat nothing", "[publi
   CHECK(alone == 3);
 }
 
+TEST_CASE("an allocator that a run does not name is the uniform one, and another calibration is marked", "[published]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const SampleRun run{.method = "care", .label = "care r64", .model = "Llama-3.1-8B-Instruct", .corpus = "wikitext2", .protocol = "hf-chunk/2048", .kv_values = 128, .perplexity = 900};
+  RunRecord record = sample_record(run);
+  record.config["options"] = {{"metric", "sqrt"}, {"rank", 64}, {"form", "rebuilt"}};
+  record.config["calibration"] = {{"dataset", "alpaca"}};
+  store.finish_run(store.begin_run(record), record, {sample_metrics(run)[1]});  // scored without its original
+
+  const Table table = published_zoo(store);
+
+  const auto uniform = rows_of(table, 983.55);  // CARE-U, calibrated on Alpaca
+  REQUIRE(uniform.size() == 1);
+  CHECK(uniform[0][column_of(table, "Ours")] == Cell(900.0));
+  CHECK(uniform[0][column_of(table, "Mismatch")] == Cell(std::string("published protocol not stated")));
+  std::size_t ours = 0, other = 0;
+  for (const auto& row : table.rows) {
+    if (row[column_of(table, "Ours")] == Cell()) continue;
+    ++ours;
+    CHECK(row[column_of(table, "Method")] == Cell(std::string("CARE-U")));
+    other += std::get<std::string>(row[column_of(table, "Mismatch")]).find("published calibration") != std::string::npos ? 1 : 0;
+  }
+  CHECK(ours == 4);  // the tables of four calibration texts
+  CHECK(other == 3);
+}
+
 TEST_CASE("published numbers of models that the store does not know stay out", "[published]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
