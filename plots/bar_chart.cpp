@@ -51,7 +51,7 @@ FigureText write_bar_chart(const BarChart& chart, const std::string& name) {
     const std::string block = file + format(" index %zu using ", s);
     bars += (s > 0 ? ", \\\n     " : "") + block + "1:2 with boxes lc rgb '" + series.style.color + format("' fs pattern %d border title ", kPatterns[s % std::size(kPatterns)]) + gnuplot_quoted(series.name);
     if (std::any_of(series.bars.begin(), series.bars.end(), [](const auto& bar) { return bar && bar->error > 0; }))
-      errors += ", \\\n     " + block + "1:2:3 with yerrorbars pt 0 lw 1.5 lc rgb '#000000' notitle";
+      errors += ", \\\n     " + block + "1:($2-$3):(0):(2*$3) with vectors nohead lw 1.5 lc rgb '#000000' notitle";  // error bars would leave a gap for a mark
   }
   return {data_of(chart, width), on_every_terminal(name, settings_of(chart, width, size), "plot " + bars + errors + "\n", size)};
 }

@@ -86,6 +86,8 @@ Table published_table(const QueryParams& params) {
     if (wanted("corpus", n.dataset) && wanted("model", n.model) && wanted("protocol", n.protocol.value_or("")))
       table.rows.push_back({n.paper, n.place, n.model, n.method, n.stage, cell_of(n.kv_values), cell_of(n.saved_percent), cell_of(n.trained), n.dataset, n.metric, n.value,
                             n.unit, cell_of(n.protocol), n.settings.empty() ? Cell() : Cell(n.settings.dump()), cell_of(n.note), cell_of(n.url)});
+  narrow_to_method(table, params);
+  table.separate = {0, 1};
   return table;
 }
 

@@ -35,7 +35,7 @@ const std::string& published_sha256();  // of their texts
 // Makes the store's table `published` equal to them, where it is not. To be called inside a transaction.
 void write_published(Database& database);
 
-// "published": all, narrowed by corpus (of their dataset), model and protocol.
+// "published": all, narrowed by corpus (of their dataset), method, model and protocol; a table of the paper each.
 Table published_table(const QueryParams& params = {});
 
 }  // namespace mla

@@ -16,11 +16,14 @@ constexpr const char* kRuns = R"(SELECT r.id, r.model, r.method, r.label, r.dtyp
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'original' AND name = 'perplexity' AND protocol = s.protocol),
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'partial_rope' AND name = 'perplexity' AND protocol = s.protocol),
   (SELECT value FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol)
-FROM run r JOIN metric s ON s.run_id = r.id AND s.name = 'perplexity' AND s.stage = 'original'
+FROM run r JOIN metric s ON s.run_id = r.id AND s.name = 'perplexity' AND (s.stage = 'mla' OR (s.stage = 'original' AND NOT EXISTS
+  (SELECT 1 FROM metric WHERE run_id = r.id AND stage = 'mla' AND name = 'perplexity' AND protocol = s.protocol)))
 WHERE r.status = 'done' AND r.ad_hoc_limit = 0
   AND r.id = (SELECT max(id) FROM run WHERE identity = r.identity AND status = 'done')
   AND (?1 IS NULL OR r.corpus = ?1) AND (?2 IS NULL OR r.model = ?2) AND (?3 IS NULL OR s.protocol = ?3)
 ORDER BY r.corpus, s.protocol, r.model, r.kv_values DESC, r.label, r.dtype, r.id)";
+
+constexpr std::size_t kCorpus = 14, kProtocol = 15;  // columns of the table
 
 struct OwnRun {
   int64_t id = 0;
@@ -71,10 +74,16 @@ bool is_option(const std::string& name) {
   return names.count(name) != 0;
 }
 
+// What a run's options do not name is the recipe's default: of these, equal ranks in all layers.
+bool same_option(const std::string& name, const Json& value, const Json& options) {
+  const auto found = options.find(name);
+  return found != options.end() ? *found == value : name == "allocator" && value == "uniform";
+}
+
 bool same_options(const PublishedNumber& published, const OwnRun& run) {
-  return std::all_of(published.settings.items().begin(), published.settings.items().end(), [&](const auto& item) {
-    return !is_option(item.key()) || (run.options.is_object() && run.options.contains(item.key()) && run.options.at(item.key()) == item.value());
-  });
+  for (const auto& [name, value] : published.settings.items())
+    if (is_option(name) && (!run.options.is_object() || !same_option(name, value, run.options))) return false;
+  return true;
 }
 
 // Of runs of the same model. Texts are of one name up to how they were prepared: wikitext2 and wikitext2-tok.
@@ -127,8 +136,10 @@ void add_published(const std::vector<OwnRun>& runs, const QueryParams& params, T
       if (published.stage != "original") repeated.insert(run->id);
     }
     if (!latest.empty() || params.count("corpus") != 0 || params.count("protocol") != 0) continue;
-    table.rows.push_back(published_cells(published));
-    table.rows.back().resize(table.columns.size());
+    std::vector<Cell>& row = table.rows.emplace_back(published_cells(published));
+    row.resize(table.columns.size());
+    row[kCorpus] = published.corpus.value_or(published.dataset);
+    row[kProtocol] = published.protocol.value_or("protocol not stated");
   }
 }
 
@@ -161,6 +172,8 @@ Table published_zoo(const Store& store, const QueryParams& params) {
   std::set<int64_t> repeated;
   add_published(runs, params, table, repeated);
   add_own(runs, table, repeated);
+  narrow_to_method(table, params);
+  table.separate = {kCorpus, kProtocol};
   return table;
 }
 

@@ -22,19 +22,6 @@ const NamedQuery& find_query(std::string_view name) {
   fail<ConfigError>("table", "unknown table '", name, "'", known_names_hint(name, query_names()));
 }
 
-// Rows whose label is `method`, or begins with that word. Labels are in the column Label where there is one: Method then is the recipe.
-void keep_method(Table& table, const std::string& method) {
-  const auto named = [&](const char* name) { return std::find_if(table.columns.begin(), table.columns.end(), [&](const Column& c) { return c.name == name; }); };
-  auto column = named("Label");
-  if (column == table.columns.end()) column = named("Method");
-  if (column == table.columns.end()) return;
-  const auto place = static_cast<std::size_t>(column - table.columns.begin());
-  std::erase_if(table.rows, [&](const std::vector<Cell>& row) {
-    const auto* text = std::get_if<std::string>(&row.at(place));
-    return text == nullptr || (*text != method && text->rfind(method + ' ', 0) != 0);
-  });
-}
-
 }  // namespace
 
 Cell cell_of(const Statement& row, int column) {
@@ -66,6 +53,21 @@ void bind_query_params(Statement& row, const QueryParams& params) {
   }
 }
 
+void narrow_to_method(Table& table, const QueryParams& params) {
+  const auto given = params.find("method");
+  if (given == params.end()) return;
+  const std::string& method = given->second;
+  const auto named = [&](const char* name) { return std::find_if(table.columns.begin(), table.columns.end(), [&](const Column& c) { return c.name == name; }); };
+  auto column = named("Label");  // where there is one, Method is the recipe
+  if (column == table.columns.end()) column = named("Method");
+  if (column == table.columns.end()) return;
+  const auto place = static_cast<std::size_t>(column - table.columns.begin());
+  std::erase_if(table.rows, [&](const std::vector<Cell>& row) {
+    const auto* text = std::get_if<std::string>(&row.at(place));
+    return text == nullptr || (*text != method && text->rfind(method + ' ', 0) != 0);
+  });
+}
+
 Table run_query(const Store& store, std::string_view name, const QueryParams& params) {
   const NamedQuery& query = find_query(name);
   const Snapshot snapshot(store.database());
@@ -78,7 +80,7 @@ Table run_query(const Store& store, std::string_view name, const QueryParams& pa
     table.rows.push_back(std::move(cells));
   }
   if (query.shape != nullptr) table = query.shape(store, table);
-  if (params.count("method") != 0) keep_method(table, params.at("method"));
+  narrow_to_method(table, params);
   for (std::size_t c = 0; c < table.columns.size(); ++c)
     if (std::find(query.separate.begin(), query.separate.end(), table.columns[c].name) != query.separate.end()) table.separate.push_back(c);
   return table;

@@ -20,6 +20,8 @@ Table run_query(const Store& store, std::string_view name, const QueryParams& pa
 void check_query_params(const QueryParams& params);
 // Checks them and binds ?1 corpus, ?2 model, ?3 protocol; NULL narrows nothing.
 void bind_query_params(Statement& row, const QueryParams& params);
+// Keeps the rows of the parameter "method", where it is given: a label, or the words that it begins with.
+void narrow_to_method(Table& table, const QueryParams& params);
 
 std::vector<std::string> query_names();
 

@@ -17,6 +17,7 @@ FROM (SELECT * FROM run WHERE status = 'done' AND ad_hoc_limit = 0 AND instr(con
   json_each(r.config, '$.search.candidates') c, json_each(c.value, '$.options') o
 WHERE o.type IN ('integer', 'real')
 ORDER BY r.model, r.label, r.id, o.key, o.value)",
-    {{"Model"}, {"Method"}, {"Run"}, {"Option"}, {"Value"}, {"Perplexity", 4}, {"Chosen"}, {"Scored on"}, {"Corpus"}, {"Protocol"}}};
+    {{"Model"}, {"Method"}, {"Run"}, {"Option"}, {"Value"}, {"Perplexity", 4}, {"Chosen"}, {"Scored on"}, {"Corpus"}, {"Protocol"}},
+    {"Scored on"}};
 
 }  // namespace mla

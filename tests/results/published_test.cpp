@@ -130,9 +130,36 @@ TEST_CASE("other options, another text or another model repeat nothing", "[publi
   const auto rows = rows_of(table, 41.6135);
   REQUIRE(rows.size() == 1);
   CHECK(rows[0][column_of(table, "Ours")] == Cell());
+  CHECK(rows[0][column_of(table, "Protocol")] == Cell(std::string("hf-chunk/2048")));
   std::size_t alone = 0;
   for (const auto& row : table.rows) alone += row[column_of(table, "Published")] == Cell() ? 1 : 0;
   CHECK(alone == 3);
+}
+
+TEST_CASE("an allocator that a run does not name is the uniform one, and another calibration is marked", "[published]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const SampleRun run{.method = "care", .label = "care r64", .model = "Llama-3.1-8B-Instruct", .corpus = "wikitext2", .protocol = "hf-chunk/2048", .kv_values = 128, .perplexity = 900};
+  RunRecord record = sample_record(run);
+  record.config["options"] = {{"metric", "sqrt"}, {"rank", 64}, {"form", "rebuilt"}};
+  record.config["calibration"] = {{"dataset", "alpaca"}};
+  store.finish_run(store.begin_run(record), record, {sample_metrics(run)[1]});  // scored without its original
+
+  const Table table = published_zoo(store);
+
+  const auto uniform = rows_of(table, 983.55);  // CARE-U, calibrated on Alpaca
+  REQUIRE(uniform.size() == 1);
+  CHECK(uniform[0][column_of(table, "Ours")] == Cell(900.0));
+  CHECK(uniform[0][column_of(table, "Mismatch")] == Cell(std::string("published protocol not stated")));
+  std::size_t ours = 0, other = 0;
+  for (const auto& row : table.rows) {
+    if (row[column_of(table, "Ours")] == Cell()) continue;
+    ++ours;
+    CHECK(row[column_of(table, "Method")] == Cell(std::string("CARE-U")));
+    other += std::get<std::string>(row[column_of(table, "Mismatch")]).find("published calibration") != std::string::npos ? 1 : 0;
+  }
+  CHECK(ours == 4);  // the tables of four calibration texts
+  CHECK(other == 3);
 }
 
 TEST_CASE("published numbers of models that the store does not know stay out", "[published]") {
@@ -150,6 +177,7 @@ TEST_CASE("published numbers of models that the store does not know stay out", "
 TEST_CASE("the table of published numbers is narrowed by dataset, model and protocol", "[published]") {
   CHECK(published_table().rows.size() == published_numbers().size());
   CHECK(published_table({{"corpus", "wikitext2"}, {"model", "Llama-2-7B"}, {"protocol", "hf-chunk/2048"}}).rows.size() == 5);
+  CHECK(published_table({{"corpus", "wikitext2"}, {"method", "CARE-U"}}).rows.size() == 50);
   CHECK(published_table({{"model", "x' OR 1=1 --"}}).rows.empty());
   CHECK_THROWS_AS(published_table({{"modle", "x"}}), ConfigError);
 }

@@ -153,6 +153,17 @@ TEST_CASE("corpus, model and protocol narrow every query", "[results]") {
   }
 }
 
+TEST_CASE("a method narrows by label or its first words, never by a part of a word", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  for (const char* label : {"transmla ff4 r64", "transmla ff8 r64", "transmla_converter r64"}) add_done(store, {.label = label});
+
+  CHECK(texts_of(run_query(store, "zoo", {{"method", "transmla"}}), "Method") == std::vector<std::string>{"transmla ff4 r64", "transmla ff8 r64"});
+  CHECK(texts_of(run_query(store, "zoo", {{"method", "transmla ff8 r64"}}), "Method") == std::vector<std::string>{"transmla ff8 r64"});
+  CHECK(run_query(store, "ppl_vs_cache", {{"method", "transmla ff4"}}).rows.size() == 1);
+  CHECK(run_query(store, "zoo", {{"method", "transm"}}).rows.empty());
+}
+
 TEST_CASE("a parameter is a value, never a part of the query", "[results]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
