@@ -93,6 +93,8 @@ void Tokenizer::place_tokens(const std::string& where, std::unordered_map<std::s
   for (std::size_t i = 0; i < data_.tokens.size(); ++i)
     if (data_.special[i] && !added[i]) data_.added.push_back({.id = static_cast<int32_t>(i)}), added[i] = true;
   std::sort(data_.added.begin(), data_.added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  const auto twice = std::adjacent_find(data_.added.begin(), data_.added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id == b.id; });
+  if (twice != data_.added.end()) fail<CheckpointError>("tokenizer", where, ": added token ", twice->id, " stands twice");
   byte_of_.assign(data_.tokens.size(), -1);
   std::size_t next_added = 0;
   for (std::size_t i = 0; i < data_.tokens.size(); ++i) {

@@ -83,11 +83,12 @@ class TokenizerJson {
   }
 
   void read_normalizer() {
-    const char* known = "NFC, Prepend, Replace of a string, Sequence";
+    constexpr std::size_t kLongestStep = 64;  // bytes, so that no file makes a text grow without measure
+    const char* known = "NFC, Prepend, Replace of a string, Sequence; texts of at most 64 bytes";
     for (const Json& step : steps_of("normalizer", "normalizers")) {
       const std::string type = type_of(step);
       const auto text = [&](const Json& value) {
-        if (!value.is_string()) unknown("normalizer", step, known);
+        if (!value.is_string() || value.get_ref<const std::string&>().size() > kLongestStep) unknown("normalizer", step, known);
         return value.get<std::string>();
       };
       if (type == "NFC") data_.normalizer.push_back({});

@@ -23,54 +23,31 @@ void write_text(const fs::path& path) {
   for (int i = 0; i < 60; ++i) out << "On day " << i << " the ship sailed on, and the crew counted " << 3 * i << " birds above the water.\n";
 }
 
-Words convert_words(const Words& more) {
-  Words words{"convert", "--model", smollm2().string(), "--cal-dataset", "text.txt", "--cal-nsamples", "2", "--cal-max-seqlen", "64"};
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-const Words kTransmla{"--method", "transmla", "--freqfold", "4", "--kv-lora-rank", "63", "--recalibrate", "false"};
-
-Words with(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 }  // namespace
 
-TEST_CASE("one conversion is written for each target, checked, and says where it loads", "[cli][export]") {
+TEST_CASE("convert --for transformers writes stock DeepSeek files, reads them back and says what they lost", "[cli][export]") {
   if (no_model()) return;
   const TemporaryFolder folder;
   write_text(folder / "text.txt");
 
-  const Finished own = mlaforge(folder.path(), convert_words(with(kTransmla, {"--out", "own"})));
-  const Finished transformers = mlaforge(folder.path(), {"export-model", "--model", "own", "--for", "transformers", "--out", "hf"});
-  const Finished vllm = mlaforge(folder.path(), {"export-model", "--model", "own", "--for", "vllm", "--dtype", "bf16", "--out", "vllm"});
-  const Finished gguf = mlaforge(folder.path(), {"export-model", "--model", "own", "--for", "llama.cpp", "--cal-dataset", "text.txt", "--cal-nsamples", "1", "--out", "gguf"});
+  const Finished finished = mlaforge(folder.path(), {"convert", "--model", smollm2().string(), "--cal-dataset", "text.txt", "--cal-nsamples", "2", "--cal-max-seqlen", "64", "--method",
+                                                     "transmla", "--freqfold", "4", "--kv-lora-rank", "63", "--recalibrate", "false", "--for", "transformers", "--out", "hf"});
 
-  REQUIRE(own.code == 0);
-  CHECK_THAT(own.out, Contains("read back and checked"));
-  REQUIRE(transformers.code == 0);
-  REQUIRE(vllm.code == 0);
-  REQUIRE(gguf.code == 0);
-  const auto record = [&](const char* name) { return read_json_file(folder / name / "mla_conversion.json"); };
-  CHECK(record("own")["loads_in"] == Json{"mlaforge"});
-  CHECK(record("hf")["loads_in"] == Json{"transformers"});
-  CHECK(record("hf")["method"] == "transmla");
-  CHECK(record("hf")["parity"]["kl_nats"].get<double>() <= 1e-7);
-  CHECK(record("vllm")["approximation"]["kl_nats"].get<double>() > 0);
-  CHECK(fs::is_regular_file(folder / "gguf/model.gguf"));
-  const Json config = read_json_file(folder / "hf/config.json");
+  REQUIRE(finished.code == 0);
+  CHECK_THAT(finished.out, Contains("read back and checked"));
+  const Json record = read_json_file(folder / "hf/mla_conversion.json"), config = read_json_file(folder / "hf/config.json");
+  CHECK(record["loads_in"] == Json{"transformers"});
+  CHECK(record["parity"]["kl_nats"].get<double>() <= 1e-7);
   CHECK(config["kv_lora_rank"] == 64);
   CHECK(config["mla_export"] == "hf-only");
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) CHECK(fs::is_regular_file(folder / "hf" / name));
-  CHECK(read_json_file(folder / "vllm/config.json")["kv_lora_rank"] == 256);
+  const Json tokenizer = read_json_file(folder / "hf/tokenizer_config.json");
+  CHECK(tokenizer["eos_token"] == "<|im_end|>");
+  CHECK_THAT(tokenizer["chat_template"].get<std::string>(), Contains("<|im_start|>"));
 }
 
 TEST_CASE("a target that cannot hold a method's result is refused with the reason, and no folder is left", "[cli][export]") {
   if (no_model()) return;
   const TemporaryFolder folder;
-  write_text(folder / "text.txt");
 
   const Finished finished = mlaforge(folder.path(), {"convert", "--model", smollm2().string(), "--method", "mha2mla", "--rope-selection", "high", "--rope-dim", "32", "--svd", "none",
                                                      "--for", "transformers", "--out", "hf"});

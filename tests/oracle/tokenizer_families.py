@@ -7,7 +7,8 @@ pre-tokenizer, added tokens, post-processor and decoder are the family's. Two vo
     tests/oracle/tokenizer_families.py compare TOKENIZE_LINES DATA_ROOT CODE_FOLDER    all strings, ours beside theirs
     tests/oracle/tokenizer_families.py golden REPOSITORY OUT.json                      tests/goldens/tokenizer_families.json
 
-Made with tokenizers 0.23.3, sentencepiece 0.2.3, gguf 0.19.0. The golden's vocabularies are trained on this repository's own docs/.
+Made with tokenizers 0.23.3, sentencepiece 0.2.3, gguf 0.19.0. The golden's vocabularies are trained on this
+repository's own docs/ as they were then: made again it has other vocabularies, and the test reads them from it.
 """
 import copy
 import hashlib

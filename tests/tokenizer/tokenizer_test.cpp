@@ -154,6 +154,8 @@ TEST_CASE("a tokenizer.json that we cannot follow exactly is refused; file and f
   refused(R"({"normalizer": {"type": "NFKC"}})", "NFKC");
   refused(R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})", "Lowercase");
   refused(R"({"normalizer": {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}})", "Regex");
+  refused(R"({"normalizer": {"type": "Prepend", "prepend": ")" + std::string(65, 'x') + R"("}})", "64 bytes");
+  refused(R"({"added_tokens": [{"content": "<s>", "id": 5}, {"content": "<s>", "id": 5}]})", "added token 5 stands twice");
   refused(R"({"decoder": {"type": "WordPiece"}})", "WordPiece");
   refused(R"({"decoder": null})", "decoder");
   refused(R"({"post_processor": {"type": "BertProcessing"}})", "BertProcessing");
