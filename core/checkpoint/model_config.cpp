@@ -24,7 +24,8 @@ void check_latent(const LatentShape& latent, const ModelConfig& c, const std::st
 }
 
 void check_computation(const ModelConfig& c, const std::string& where) {
-  if (!(c.rope_theta > 1 && c.rope_theta < 1e12)) fail<CheckpointError>("config", where, ": wanted rope_theta in (1, 1e12), got ", c.rope_theta);
+  // A rope key padded to p times its width keeps its frequencies under theta to the p (docs/export.md).
+  if (!(c.rope_theta > 1 && c.rope_theta < 1e100)) fail<CheckpointError>("config", where, ": wanted rope_theta in (1, 1e100), got ", c.rope_theta);
   if (c.latent) check_latent(*c.latent, c, where);
   if (c.experts == 0) return;
   check_range(where, "num_local_experts", c.experts, 65536 / c.num_layers);  // each is a name to look for before anything is read
