@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 
 #include "core/base/error.h"
@@ -8,6 +7,7 @@
 #include "core/base/shell.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
+#include "experiments/doctor.h"
 #include "experiments/sweep/worker_pool.h"
 #include "experiments/sweep_plan.h"
 #include "experiments/sweep_slurm.h"
@@ -76,20 +76,11 @@ Estimate estimate(const SweepFlagSet& flags, const SweepPlan& plan, const std::m
   return sum;
 }
 
-double available_mb() {
-  std::ifstream info("/proc/meminfo");
-  std::string key;
-  double kib = 0;
-  for (std::string unit; info >> key >> kib && std::getline(info, unit);)
-    if (key == "MemAvailable:") return kib / 1024;
-  return 0;
-}
-
 void print_estimate(const Estimate& estimate, int workers) {
   if (estimate.known > 0) {
     std::printf("Time: about %.0f min for %lld of them with %d worker%s, by the mean of like runs in the store\n", estimate.seconds / 60 / workers,
                 static_cast<long long>(estimate.known), workers, workers == 1 ? "" : "s");
-    std::printf("Memory: up to %.0f MB a worker by like runs, %.0f MB available\n", estimate.largest_mb, available_mb());
+    std::printf("Memory: up to %.0f MB a worker by like runs, %.0f MB available\n", estimate.largest_mb, memory_mib("MemAvailable:"));
   }
   if (estimate.unknown > 0)
     std::printf("Time and memory of %lld: not known, no like run (model, text, method, threads) is in the store\n", static_cast<long long>(estimate.unknown));

@@ -70,20 +70,11 @@ void add_program(std::vector<Check>& checks) {
     if (name != "compiler") checks.push_back({"program", name, Finding::ok, version.is_string() ? version.get<std::string>() : version.dump(), ""});
 }
 
-double memory_mb(const char* key) {
-  std::ifstream info("/proc/meminfo");
-  std::string name;
-  double kib = 0;
-  for (std::string unit; info >> name >> kib && std::getline(info, unit);)
-    if (name == key) return kib / 1024;
-  return 0;
-}
-
 void add_machine(std::vector<Check>& checks) {
   checks.push_back({"machine", "host", Finding::ok, host_name(), ""});
   checks.push_back({"machine", "cores", Finding::ok, std::to_string(std::thread::hardware_concurrency()), ""});
-  checks.push_back({"machine", "memory", Finding::ok, std::to_string(static_cast<int64_t>(memory_mb("MemAvailable:"))) + " of " +
-                                                          std::to_string(static_cast<int64_t>(memory_mb("MemTotal:"))) + " MiB available", ""});
+  checks.push_back({"machine", "memory", Finding::ok, std::to_string(static_cast<int64_t>(memory_mib("MemAvailable:"))) + " of " +
+                                                          std::to_string(static_cast<int64_t>(memory_mib("MemTotal:"))) + " MiB available", ""});
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   checks.push_back({"machine", "CUDA driver", driver != nullptr ? Finding::ok : Finding::missing, driver != nullptr ? "libcuda.so.1" : "none",
                     driver != nullptr ? "" : "for --device cuda"});
@@ -145,6 +136,15 @@ void add_store(std::vector<Check>& checks, const std::string& store) {
 }
 
 }  // namespace
+
+double memory_mib(const char* key) {
+  std::ifstream info("/proc/meminfo");
+  std::string name;
+  double kib = 0;
+  for (std::string unit; info >> name >> kib && std::getline(info, unit);)
+    if (name == key) return kib / 1024;
+  return 0;
+}
 
 const char* name_of(Finding finding) {
   switch (finding) {

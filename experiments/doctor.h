@@ -16,6 +16,9 @@ struct Check {
   std::string needed;   // what it is for, or how to get it; empty where nothing is to be done
 };
 
+// A line of /proc/meminfo ("MemAvailable:") in MiB; 0 where there is none.
+double memory_mib(const char* key);
+
 // Looks at everything and changes nothing. `store`: a run database to check whole, which may be absent; `data_root`: --data-root.
 std::vector<Check> examine(const std::string& store, const std::string& data_root);
 

@@ -4,6 +4,7 @@
 #include "core/base/json.h"
 #include "tests/support/catch.h"
 #include "tests/support/command.h"
+#include "tests/support/no_model.h"
 
 using namespace mla;
 using namespace mla::test;
@@ -11,12 +12,6 @@ using Words = std::vector<std::string>;
 using Catch::Matchers::Contains;
 
 namespace {
-
-bool no_model() {
-  if (!smollm2().empty()) return false;
-  skip("SmolLM2-135M-Instruct is not here; scripts/bootstrap fetches it");
-  return true;
-}
 
 void write_text(const fs::path& path) {
   std::ofstream out(path);

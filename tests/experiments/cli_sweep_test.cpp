@@ -110,3 +110,18 @@ TEST_CASE("an interrupted sweep goes on where it was", "[cli][sweep]") {
   CHECK(rest.code == 0);
   CHECK_THAT(rest.out, Contains("2 of 2 done"));
 }
+
+TEST_CASE("every experiment that is shipped can be read, and its flags are flags of run", "[cli][sweep]") {
+  if (smollm2().empty()) return skip("the model is not here");
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "text.txt", long_text());
+  for (const auto& entry : fs::directory_iterator(source_dir() / "experiments" / "configs")) {
+    // What does not fit this small model, or asks for a data set that is not here, says so; a typo would be another message.
+    const Finished plan = mlaforge(folder.path(), {"sweep", entry.path().string(), "--dry-run", "--set", "model=" + smollm2().string(), "--set", "cal_dataset=text.txt"});
+    INFO(entry.path().string() << ": " << plan.err);
+    const bool planned = plan.code == 0 && plan.out.find(" configurations, 0 in the store") != std::string::npos;
+    const bool too_large = plan.code == 2 && plan.err.find("configurations that fit their model") != std::string::npos && plan.err.find("no option") == std::string::npos;
+    const bool no_data = plan.code == 3 && plan.err.find("looked for") != std::string::npos;
+    CHECK((planned || too_large || no_data));
+  }
+}

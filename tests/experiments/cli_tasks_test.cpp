@@ -6,18 +6,13 @@
 #include "results/store.h"
 #include "tests/support/catch.h"
 #include "tests/support/command.h"
+#include "tests/support/no_model.h"
 
 using namespace mla;
 using namespace mla::test;
 using Catch::Matchers::Contains;
 
 namespace {
-
-bool no_model() {
-  if (!smollm2().empty()) return false;
-  skip("SmolLM2-135M-Instruct is not here; scripts/bootstrap fetches it");
-  return true;
-}
 
 void write_task(const TemporaryFolder& folder, bool good = true) {
   std::ofstream rows(folder / "capitals.jsonl");
