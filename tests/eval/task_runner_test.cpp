@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 
 #include "core/base/error.h"
@@ -176,25 +177,31 @@ TEST_CASE("killed at any moment, a run loses no answer and doubles none", "[task
     answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, store.answers(id, spec.name), *store.answer_sink(id));
     store.finish_run(id, sample_record(), {});
   };
+  const auto start = [&](const fs::path& path) {
+    const pid_t child = fork();
+    if (child != 0) return child;
+    at::set_num_threads(1);
+    run(path);
+    _exit(0);
+  };
+  const auto begun = std::chrono::steady_clock::now();
+  int state = 0;
+  waitpid(start(folder / "whole.db"), &state, 0);
+  REQUIRE(state == 0);
+  const auto whole_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun).count());
+
   PythonRandom random(11);
   int killed = 0;
-  for (int attempt = 0; attempt < 50; ++attempt) {
-    const pid_t child = fork();
-    if (child == 0) {
-      at::set_num_threads(1);
-      run(folder / "killed.db");
-      _exit(0);
-    }
-    usleep(static_cast<useconds_t>(15000 + random.below(40000) + static_cast<uint64_t>(attempt) * 3000));  // longer ones later, for slow machines
+  for (int attempt = 0; attempt < 50; ++attempt) {  // a tenth of the whole at a time, longer ones later: what begins each time takes its share too
+    const pid_t child = start(folder / "killed.db");
+    usleep(static_cast<useconds_t>(whole_us / 50 + random.below(whole_us / 10) + static_cast<uint64_t>(attempt) * whole_us / 200));
     kill(child, SIGKILL);
-    int state = 0;
     waitpid(child, &state, 0);
     if (WIFSIGNALED(state)) ++killed;
   }
   CHECK(killed > 5);
   CHECK_FALSE(Store::open_read_only(folder / "killed.db").answers(1).empty());
   run(folder / "killed.db");
-  run(folder / "whole.db");
   const Store cut = Store::open_read_only(folder / "killed.db"), whole = Store::open_read_only(folder / "whole.db");
   CHECK(cut.runs().size() == 1);
   CHECK(sorted_texts(cut.answers(1)) == sorted_texts(whole.answers(1)));
