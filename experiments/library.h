@@ -1,5 +1,5 @@
 // What `mlaforge run` does, in three calls for other programs: convert, evaluate, record (docs/library.md). Errors are those of
-// core/base/error.h; nothing is printed but progress on stderr (set_progress of core/base/progress.h silences it).
+// core/base/error.h; nothing is printed but progress on stderr (set_verbosity of core/base/progress.h silences it).
 #pragma once
 #include <filesystem>
 #include <memory>

@@ -8,7 +8,7 @@ namespace mla {
 // choose_chat do; UsageError for a cache or a template without tasks.
 std::vector<TaskSpec> ready_tasks(const RunRequest& request, TaskFlags& flags);
 
-// Converts when it is first asked to, and gives every record its share of what that took.
+// Converts when it is first asked to. Every record gets what that took, though it was done once: a run tells what it would cost alone.
 class LazyConversion {
  public:
   explicit LazyConversion(const Prepared& prepared) : prepared_(prepared) {}
