@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/process.h"
+#include "core/tensor/products.h"
 #include "eval/halving.h"
 
 namespace mla {
@@ -88,7 +89,7 @@ class Group {
       active.push_back(&sequence);
     }
     if (active.empty()) return false;
-    at::Tensor logits = at::linear(at::stack(hidden), model_.head()).to(at::kFloat);  // a soft-cap would not change their order
+    at::Tensor logits = project(at::stack(hidden), model_.head()).to(at::kFloat);  // a soft-cap would not change their order
     for (std::size_t i = 0; i < active.size(); ++i) {
       const GenerationRequest& request = requests_[active[i]->request];
       if (static_cast<int64_t>(active[i]->ids.size()) >= request.min_new_tokens) continue;

@@ -43,7 +43,7 @@ at::Tensor loss_gradient(const Decoder& model, const at::Tensor& hidden, const C
       difference.scatter_add_(1, targets.narrow(0, first, rows).unsqueeze(1), -at::ones({rows, 1}, difference.options()));
       difference.mul_(counted.narrow(0, first, rows).unsqueeze(1));
       if (const double cap = model.config.logit_softcap; cap > 0) difference.mul_(1 - (logits / cap).square());  // of cap * tanh(x / cap)
-      at_last.narrow(0, first, rows).copy_(difference.to(model.dtype()).matmul(model.head));
+      at_last.narrow(0, first, rows).copy_(product(difference.to(model.dtype()), model.head));
     }
   }
   last.backward(at_last);

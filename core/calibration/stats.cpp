@@ -5,6 +5,7 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
+#include "core/tensor/products.h"
 
 namespace mla {
 namespace {
@@ -109,7 +110,7 @@ at::Tensor attention_received(const GqaWeights& w, const GqaProjections& p, cons
     const at::Tensor counted = mask[b].to(q.device(), at::kFloat).view({1, tokens, 1});
     for (int64_t g = 0; g < w.kv_heads; ++g) {  // scores of one group at a time: they are [T,T] each
       const at::Tensor queries = q[b].narrow(1, g * share, share).transpose(0, 1), keys = k[b].select(1, g);
-      at::Tensor scores = queries.matmul(keys.t()) * w.scale;
+      at::Tensor scores = project(queries, keys) * w.scale;
       if (w.limits.softcap > 0) scores = at::tanh(scores / w.limits.softcap) * w.limits.softcap;
       scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
       received[b] += (at::softmax(scores, -1).square_() * counted).sum(at::IntArrayRef{0, 1}).to(at::kCPU, at::kDouble);

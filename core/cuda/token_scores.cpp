@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/base/error.h"
+#include "core/tensor/products.h"
 
 #define MLA_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 
@@ -137,7 +138,7 @@ TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tenso
       const int64_t width = std::min(kVocab, vocabulary - first);
       std::vector<at::Tensor> blocks;
       for (const StageHidden& stage : stages) {
-        blocks.push_back(at::mm(stage.hidden.narrow(0, start, rows), stage.head.narrow(0, first, width).t())
+        blocks.push_back(project(stage.hidden.narrow(0, start, rows), stage.head.narrow(0, first, width))
                              .to(at::kCPU, at::kFloat)
                              .contiguous());
         if (stage.softcap > 0) blocks.back() = at::tanh(blocks.back() / stage.softcap) * stage.softcap;

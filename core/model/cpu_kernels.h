@@ -4,13 +4,9 @@
 
 #include "core/checkpoint/model_config.h"
 #include "core/model/rope.h"
+#include "core/tensor/products.h"
 
 namespace mla {
-
-// x weight^T, plus `bias` where it is defined.  x [...,n]  weight [m,n]  bias [m]  ->  [...,m]
-inline at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
 
 // x * rsqrt(mean(x^2) + eps) * weight over the last dim, statistics in fp32.  x [...,D]  weight [D]  ->  x's dtype. A weight in fp32
 // beside a narrower x is multiplied in fp32 (Gemma).

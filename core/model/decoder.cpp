@@ -63,7 +63,7 @@ at::Tensor Decoder::last_hidden(const at::Tensor& ids, KvCache* cache, MlaPath p
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden) const {
-  const at::Tensor logits = at::linear(hidden, head).to(at::kFloat);
+  const at::Tensor logits = project(hidden, head).to(at::kFloat);
   return config.logit_softcap > 0 ? at::tanh(logits / config.logit_softcap) * config.logit_softcap : logits;
 }
 

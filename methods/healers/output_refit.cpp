@@ -22,8 +22,8 @@ class OutputRefit : public Healer {
       const at::Tensor heads = attention_heads(attention, normed).flatten(0, 1).to(at::kFloat);
       const at::Tensor wanted = wanted_output(context, batch, heads).to(at::kFloat);
       const at::Tensor weighted = heads * weights;
-      products += weighted.t().matmul(heads).to(at::kCPU, at::kDouble);
-      cross += wanted.t().matmul(weighted).to(at::kCPU, at::kDouble);
+      products += product(weighted.t(), heads).to(at::kCPU, at::kDouble);
+      cross += product(wanted.t(), weighted).to(at::kCPU, at::kDouble);
     }
     const double ridge = options_.ridge * products.diagonal().mean().item<double>();
     if (!(ridge > 0)) return;  // heads that mix nothing leave nothing to fit

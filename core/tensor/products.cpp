@@ -1,0 +1,61 @@
+#include "core/tensor/products.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace mla {
+namespace {
+
+constexpr int64_t kFewRows = 4;  // below, a product reads the weights once and the library makes no difference
+
+// LibTorch's own entry to oneDNN for plain tensors. It has no gradient, and builds without oneDNN lack it.
+using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
+                          c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+const auto& onednn() {
+  static const std::optional<c10::TypedOperatorHandle<Linear>> found = []() -> std::optional<c10::TypedOperatorHandle<Linear>> {
+#if defined(__x86_64__)
+    if (__builtin_cpu_is("intel") || !__builtin_cpu_supports("avx2")) return std::nullopt;
+    if (const auto handle = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""})) return handle->typed<Linear>();
+#endif
+    return std::nullopt;
+  }();
+  return found;
+}
+
+at::Tensor by_onednn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const std::optional<at::Tensor> added = bias.defined() ? std::optional(bias) : std::nullopt;
+  return onednn()->call(x, weight, added, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && weight.numel() > 0 &&
+         x.numel() >= kFewRows * x.size(-1) && onednn().has_value();
+}
+
+struct Projection : torch::autograd::Function<Projection> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    context->save_for_backward({x, weight});
+    context->saved_data["bias"] = bias.defined();
+    return by_onednn(x, weight, bias);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& gradients) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const at::Tensor rows = gradients[0].reshape({-1, weight.size(0)});
+    const auto wanted = [&](std::size_t input) { return context->needs_input_grad(input); };
+    return {wanted(0) ? product(rows, weight).view(x.sizes()) : at::Tensor(), wanted(1) ? product(rows.t(), x.reshape({-1, x.size(-1)})) : at::Tensor(),
+            context->saved_data["bias"].toBool() && wanted(2) ? rows.sum(0) : at::Tensor()};
+  }
+};
+
+bool wants_gradient(const at::Tensor& t) { return t.defined() && t.requires_grad(); }
+
+}  // namespace
+
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (!suits_onednn(x, weight)) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  if (at::GradMode::is_enabled() && (wants_gradient(x) || wants_gradient(weight) || wants_gradient(bias))) return Projection::apply(x, weight, bias);
+  return by_onednn(x, weight, bias);
+}
+
+}  // namespace mla
