@@ -33,28 +33,30 @@ bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 struct Projection : torch::autograd::Function<Projection> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
     context->save_for_backward({x, weight});
-    context->saved_data["bias"] = bias.defined();
-    return by_onednn(x, weight, bias);
+    return by_onednn(x, weight, {});
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, const torch::autograd::variable_list& gradients) {
     const torch::autograd::variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1];
     const at::Tensor rows = gradients[0].reshape({-1, weight.size(0)});
-    const auto wanted = [&](std::size_t input) { return context->needs_input_grad(input); };
-    return {wanted(0) ? product(rows, weight).view(x.sizes()) : at::Tensor(), wanted(1) ? product(rows.t(), x.reshape({-1, x.size(-1)})) : at::Tensor(),
-            context->saved_data["bias"].toBool() && wanted(2) ? rows.sum(0) : at::Tensor()};
+    return {context->needs_input_grad(0) ? product(rows, weight).view(x.sizes()) : at::Tensor(),
+            context->needs_input_grad(1) ? product(rows.t(), x.reshape({-1, x.size(-1)})) : at::Tensor()};
   }
 };
 
-bool wants_gradient(const at::Tensor& t) { return t.defined() && t.requires_grad(); }
+at::Tensor with_gradient(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor products = Projection::apply(x, weight);
+  return bias.defined() ? products + bias : products;
+}
 
 }  // namespace
 
 at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   if (!suits_onednn(x, weight)) return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-  if (at::GradMode::is_enabled() && (wants_gradient(x) || wants_gradient(weight) || wants_gradient(bias))) return Projection::apply(x, weight, bias);
+  if (at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad())))
+    return with_gradient(x, weight, bias);
   return by_onednn(x, weight, bias);
 }
 
