@@ -8,34 +8,14 @@
 #include <limits>
 
 #include "core/base/error.h"
+#include "core/tensor/loops.h"
 #include "core/tensor/products.h"
-
-#define MLA_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 
 namespace mla {
 namespace {
 
 constexpr int64_t kRows = 256;     // tokens per block
 constexpr int64_t kVocab = 4096;   // vocabulary per block: 4 MB of fp32 logits, which stay in cache
-
-// exp(x) for x <= 0 to 2 ulp, without a branch so that loops over it vectorise.
-// Range reduction x = k ln2 + r, |r| <= ln2/2, and a degree-6 polynomial.
-inline float exp_nonpositive(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const float k = std::floor(x * 1.44269504f + 0.5f);
-  const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
-  float p = 1.0f / 720.0f;
-  p = p * r + 1.0f / 120.0f;
-  p = p * r + 1.0f / 24.0f;
-  p = p * r + 1.0f / 6.0f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
-  float power;
-  __builtin_memcpy(&power, &bits, sizeof power);
-  return p * power;
-}
 
 MLA_CLONES float row_maximum(const float* row, int64_t n) {
   constexpr int kLanes = 64;

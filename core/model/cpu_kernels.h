@@ -1,4 +1,4 @@
-// The element-wise work between GEMMs, one pass each. On the CPU our own loops for fp32, ATen for the rest.
+// The element-wise work between GEMMs, one pass each. On the CPU our own loops for fp32 and bf16, ATen for the rest.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -12,7 +12,7 @@ namespace mla {
 // beside a narrower x is multiplied in fp32 (Gemma).
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// activation(gate) * up from x [...,2*I], gate first -> [...,I]. x is the caller's to lose.
+// activation(gate) * up from x [...,2*I], gate first -> [...,I]. With bf16 the activation is rounded before the product.
 at::Tensor gated(const at::Tensor& gate_up, Activation activation);
 
 }  // namespace mla

@@ -1,5 +1,7 @@
 #include "core/model/mixed_values.h"
 
+#include "core/model/tiled_attention.h"
+
 #include <limits>
 
 namespace mla {
@@ -61,6 +63,7 @@ at::Tensor blocked_attention(const at::Tensor& q, const at::Tensor& k, const at:
 }  // namespace
 
 at::Tensor mixed_values(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Scoring& scoring) {
+  if (tiled_attention_takes(q, k, v, scoring)) return tiled_attention(q, k, v, scoring);
   const bool own_blocks = (q.device().is_cpu() && q.scalar_type() == at::kFloat) || scoring.limits.softcap > 0;  // ATen's operator has no soft-cap
   return own_blocks ? blocked_attention(q, k, v, scoring) : fused_attention(q, k, v, scoring);
 }
