@@ -22,9 +22,12 @@ const auto& onednn() {
   return found;
 }
 
+// oneDNN has fast kernels for x by rows and a weight by rows or by columns; other strides fall to a reference of it that is a hundred
+// times slower.
 at::Tensor by_onednn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor plain = weight.t().is_contiguous() ? weight : weight.contiguous();
   const std::optional<at::Tensor> added = bias.defined() ? std::optional(bias) : std::nullopt;
-  return onednn()->call(x, weight, added, "none", c10::List<std::optional<at::Scalar>>(), "");
+  return onednn()->call(x.contiguous(), plain, added, "none", c10::List<std::optional<at::Scalar>>(), "");
 }
 
 bool suits_onednn(const at::Tensor& x, const at::Tensor& weight) {
