@@ -148,6 +148,7 @@ class Scorer {
   std::vector<ItemScores> collect(const std::vector<Tree>& trees, const TokenScores& scores, const at::Tensor& targets, std::size_t first) const {
     const auto nll = scores.nll_nats.accessor<double, 2>(), kld = scores.kld_nats.accessor<double, 2>();
     const auto top = scores.top.accessor<int64_t, 2>();
+    const auto same_top = scores.same_top.accessor<bool, 2>();
     const auto target = targets.accessor<int64_t, 1>();
     std::vector<ItemScores> all;
     int64_t at_token = 0;
@@ -161,6 +162,7 @@ class Scorer {
           score.tokens = count;
           for (int64_t t = at_token; t < at_token + count; ++t) {
             score.log_likelihood -= nll[stage][t];
+            score.each.push_back({nll[stage][t], kld[stage][t], same_top[stage][t]});
             score.divergence += kld[stage][t] / static_cast<double>(count);
             score.greedy = score.greedy && top[stage][t] == target[t];
           }

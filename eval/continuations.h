@@ -15,12 +15,20 @@ struct TokenRequest {
 };
 using RequestItem = std::vector<TokenRequest>;  // an item's choices
 
+// One predicted token of a continuation.
+struct TokenScore {
+  double nll = 0;       // nats
+  double kld = 0;       // KL(reference || model) at its position, nats; 0 for the reference
+  bool same_top = true;  // the most likely token is the reference's
+};
+
 // Of one continuation under one model.
 struct ContinuationScore {
   double log_likelihood = 0;  // nats, summed over its tokens in fp64
   bool greedy = true;         // every token is the most likely one
   int64_t tokens = 0;
   double divergence = 0;      // mean KL(reference || model) over the positions that predict its tokens; 0 for the reference
+  std::vector<TokenScore> each;  // `tokens` of them
 };
 using ItemScores = std::vector<std::vector<ContinuationScore>>;  // [stage][request]
 

@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/base/json.h"
+#include "eval/divergence.h"
 #include "eval/means.h"
 #include "eval/scorers/averages.h"
 #include "eval/task_runner.h"
@@ -15,7 +16,15 @@ namespace {
 struct Values {
   std::map<std::string, std::vector<double>> metrics;
   std::vector<int64_t> lengths;
+  TokenPairs answers;  // of the right answers
 };
+
+void append(const Json& answer, TokenPairs& pairs) {
+  const auto join = [&](const char* name, std::vector<double>& values) {
+    for (const Json& value : answer.at(name)) values.push_back(value);
+  };
+  join("nll", pairs.nll), join("reference_nll", pairs.reference_nll), join("kld", pairs.kld), join("same_top", pairs.same_top);
+}
 
 // rows are by position within a stage, as the store gives them.
 std::map<std::string, Values> by_stage(const std::vector<AnswerRow>& rows) {
@@ -24,6 +33,7 @@ std::map<std::string, Values> by_stage(const std::vector<AnswerRow>& rows) {
     Values& values = stages[row.stage];
     const Json detail = Json::parse(row.detail);
     for (const auto& [metric, value] : detail.at("metrics").items()) values.metrics[metric].push_back(value);
+    if (detail.contains("answer")) append(detail["answer"], values.answers);
     values.lengths.push_back(detail.value("length", int64_t{0}));
   }
   return stages;
@@ -48,6 +58,9 @@ std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const 
       for (std::size_t b = 0; b < 3; ++b)
         if (!std::isnan(buckets[b])) metrics.push_back({name + names[b], stage, protocol, buckets[b], std::nullopt, static_cast<int64_t>(scores.size()), "%", Better::higher});
     }
+    if (values.answers.size() == 0) continue;
+    for (const Statistic& statistic : token_statistics(values.answers))
+      metrics.push_back({statistic.name, stage, protocol, statistic.value, statistic.std_error, static_cast<int64_t>(values.answers.size()), statistic.unit, statistic.better});
   }
   return metrics;
 }

@@ -33,7 +33,20 @@ std::size_t choice_by(const std::string& metric, const ChoiceItem& item, const s
   });
 }
 
-AnswerRow choice_row(const TaskSpec& spec, const std::string& stage, std::size_t index, const ChoiceItem& item, const std::vector<ContinuationScore>& scores, bool reference) {
+// What token_statistics() wants to know of the right answer's tokens, for task_metrics().
+Json answer_tokens(const ContinuationScore& model, const ContinuationScore& reference) {
+  Json tokens{{"nll", Json::array()}, {"reference_nll", Json::array()}, {"kld", Json::array()}, {"same_top", Json::array()}};
+  for (std::size_t t = 0; t < model.each.size(); ++t) {
+    tokens["nll"].push_back(model.each[t].nll);
+    tokens["reference_nll"].push_back(reference.each[t].nll);
+    tokens["kld"].push_back(model.each[t].kld);
+    tokens["same_top"].push_back(model.each[t].same_top ? 1 : 0);
+  }
+  return tokens;
+}
+
+AnswerRow choice_row(const TaskSpec& spec, const std::string& stage, std::size_t index, const ChoiceItem& item, const std::vector<ContinuationScore>& scores,
+                     const std::vector<ContinuationScore>* reference) {
   Json detail{{"ll", Json::array()}, {"greedy", Json::array()}};
   AnswerRow row{spec.name, stage, static_cast<int64_t>(index), item.id, sha256_hex(item_text(item)), "", std::to_string(item.gold), 0, 0, ""};
   for (const ContinuationScore& score : scores) {
@@ -47,7 +60,10 @@ AnswerRow choice_row(const TaskSpec& spec, const std::string& stage, std::size_t
     detail["metrics"][spec.metrics[m]] = right;
     if (m == 0) row.prediction = std::to_string(chosen), row.score = right;
   }
-  if (!reference) detail["metrics"]["kld_gold"] = scores[static_cast<std::size_t>(item.gold)].divergence;
+  if (const auto gold = static_cast<std::size_t>(item.gold); reference != nullptr) {
+    detail["metrics"]["kld_gold"] = scores[gold].divergence;
+    detail["answer"] = answer_tokens(scores[gold], (*reference)[gold]);
+  }
   row.detail = detail.dump();
   return row;
 }
@@ -82,7 +98,7 @@ void answer_choices(const TaskInputs& in, const std::vector<StageModel>& stages,
                         std::vector<AnswerRow> rows;
                         for (std::size_t i = 0; i < scores.size(); ++i)
                           for (std::size_t s = 0; s < stages.size(); ++s)
-                            rows.push_back(choice_row(in.spec, stages[s].stage, first + i, items[first + i], scores[i][s], s == 0));
+                            rows.push_back(choice_row(in.spec, stages[s].stage, first + i, items[first + i], scores[i][s], s == 0 ? nullptr : &scores[i][0]));
                         sink.add(rows);
                         progress.advance(static_cast<int64_t>(first + scores.size()));
                       });
@@ -113,7 +129,22 @@ GenerationRequest generation_request(const TaskInputs& in, const GenerationItem&
   return request;
 }
 
-AnswerRow generation_row(const TaskInputs& in, const std::string& stage, const Generated& generated, ScoreContext& context) {
+// The task's first answer behind the prompt, under the reference and the stage.
+std::vector<ItemScores> score_answers(const TaskInputs& in, const std::vector<LanguageModel*>& models, const std::vector<GenerationRequest>& requests,
+                                      const std::vector<Generated>& group, const TaskRunOptions& options) {
+  std::vector<RequestItem> items;
+  for (const Generated& one : group) {
+    const std::string& answer = in.items.generations[one.request].answers.front();
+    const std::vector<int32_t> ids = in.tokenizer.encode(answer.empty() || answer.front() == ' ' || !options.chat.empty() ? answer : ' ' + answer);
+    items.push_back({{requests[one.request].prompt, ids.empty() ? std::vector<int32_t>{in.tokenizer.eos_id()} : ids}});
+  }
+  std::vector<ItemScores> all;
+  score_continuations(models, items, {.max_length = options.max_length},
+                      [&](std::size_t, const std::vector<ItemScores>& scores) { all.insert(all.end(), scores.begin(), scores.end()); });
+  return all;
+}
+
+AnswerRow generation_row(const TaskInputs& in, const std::string& stage, const Generated& generated, const ItemScores* answer, ScoreContext& context) {
   const GenerationItem& item = in.items.generations[generated.request];
   AnswerRow row{in.spec.name, stage, static_cast<int64_t>(generated.request), item.id, sha256_hex(item.prompt), generated.text,
                 item.answers.front(), 0, static_cast<int64_t>(generated.ids.size()), ""};
@@ -123,6 +154,10 @@ AnswerRow generation_row(const TaskInputs& in, const std::string& stage, const G
     const double value = score(in.spec.scores[m].scorer, judged, {item.answers, item.all_classes}, context);
     detail["metrics"][in.spec.scores[m].metric] = value;
     if (m == 0) row.score = value;
+  }
+  if (answer != nullptr) {
+    detail["metrics"]["kld_gold"] = (*answer)[1].front().divergence;
+    detail["answer"] = answer_tokens((*answer)[1].front(), (*answer)[0].front());
   }
   if (generated.cache_tokens > 0) detail["metrics"][kCacheBytes] = static_cast<double>(generated.cache_bytes) / static_cast<double>(generated.cache_tokens);
   row.detail = detail.dump();
@@ -145,7 +180,9 @@ void answer_generations(const TaskInputs& in, const std::vector<StageModel>& sta
     auto answered = static_cast<int64_t>(done.size());
     generate_batches(*stage.model, in.tokenizer, requests, batches, [&](const std::vector<Generated>& group) {
       std::vector<AnswerRow> rows;
-      for (const Generated& one : group) rows.push_back(generation_row(in, stage.stage, one, context));
+      std::vector<ItemScores> answers;
+      if (options.answer_kld && &stage != &stages.front()) answers = score_answers(in, {stages.front().model, stage.model}, requests, group, options);
+      for (std::size_t i = 0; i < group.size(); ++i) rows.push_back(generation_row(in, stage.stage, group[i], answers.empty() ? nullptr : &answers[i], context));
       sink.add(rows);
       progress.advance(answered = std::min(answered + static_cast<int64_t>(group.size()), static_cast<int64_t>(requests.size())));
     });

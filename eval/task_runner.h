@@ -21,6 +21,7 @@ struct TaskRunOptions {
   bool rouge_compat = false;
   const Jieba* jieba = nullptr;  // for tasks whose scorer wants it
   std::string chat;  // name of the chat template around every item; empty: none. wrap_items() has put it there, but for LongBench
+  bool answer_kld = false;  // of generation: the task's own answers are read after the prompt too, for their divergence (choices always are)
   CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
 };
 
@@ -38,7 +39,7 @@ struct TaskInputs {
 void answer_task(const TaskInputs& inputs, const std::vector<StageModel>& stages, const TaskRunOptions& options,
                  const std::vector<AnswerRow>& have, AnswerSink& sink);
 
-// The task's metrics per stage, with lm-evaluation-harness's standard error (sample deviation / sqrt(n)); LongBench's averages as its
+// The task's metrics per stage, and for stages beside a reference token_statistics() over all tokens of the right answers. With lm-evaluation-harness's standard error (sample deviation / sqrt(n)); LongBench's averages as its
 // eval.py rounds them. `rows` are all of one task. Throws ConfigError when a stage lacks an item.
 std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const std::vector<AnswerRow>& rows, const std::string& protocol);
 

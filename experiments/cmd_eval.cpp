@@ -59,6 +59,7 @@ void print_text(int64_t run_id, const RunRecord& record, const std::vector<Stage
 void evaluate_tasks(EvalFlags flags) {
   if (!flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted either --corpus or --tasks, got both");
   flags.tasks.limit = flags.corpus.limit;
+  flags.tasks.answer_kld = flags.kld;
   flags.tasks.cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   const std::vector<TaskSpec> specs = find_tasks(flags.tasks, flags.model.data_root);
   require_writable_store(flags.store);
@@ -81,15 +82,15 @@ void evaluate_tasks(EvalFlags flags) {
     record = task_record(task, flags.tasks, max_position, std::move(record));
     const TaskOutcome outcome = run_task(task, flags.tasks, stages, *model.tokenizer, max_position, std::move(record), store);
     if (flags.format == "json") all.push_back(task_json(outcome));
-    else print_task(outcome);
+    else print_task(outcome, flags.kld);
   }
   if (flags.format == "json") std::cout << all.dump(2) << '\n';
 }
 
 void evaluate(const EvalFlags& flags) {
+  if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
   if (!flags.tasks.chat_template.empty()) fail<UsageError>("eval", "wanted --tasks beside --template: a text is no conversation, got --corpus");
-  if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   const CacheFormat cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));
   find_text(flags.corpus.corpus, TextRole::corpus, flags.model.data_root);
@@ -143,14 +144,14 @@ void add_eval_command(CLI::App& app) {
   add_task_flags(*command, flags->tasks);
   add_cache_flags(*command, flags->cache);
   command->add_option("--reference", flags->reference, "Original model: adds KL divergence, same-top share and perplexity ratio to it");
-  command->add_flag("--kld", flags->kld, "Print llama-perplexity's whole block of divergence statistics (they are stored in any case)");
+  command->add_flag("--kld", flags->kld, "Print llama-perplexity's whole block of divergence statistics; with --tasks over the right answers' tokens");
   command->add_option("--store", flags->store, "Run database, made when it is not there [runs.db]");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge eval --model model.gguf --corpus debian-policy --window 512 --max-windows 16\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus text.txt --window 512 --format json\n"
                "  mlaforge eval --model converted --reference model.gguf --corpus debian-policy --protocol llama.cpp --window 512 --kld\n"
-               "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --data-root data\n"
+               "  mlaforge eval --model converted --reference model.gguf --tasks arc_easy,piqa --kld --data-root data\n"
                "  mlaforge eval --model model.gguf --tasks longbench/multi_news --apply-chat-template --max-length 3500\n"
                "  mlaforge eval --model converted --tasks longbench/multi_news --kv-cache int4 --kv-backend hqq --kv-residual-rule transformers\n"
                "  mlaforge eval --model model.gguf --corpus text.txt --window 512 --max-windows 4 --kv-cache int2 --kv-group-size 32\n");

@@ -7,6 +7,7 @@
 #include "eval/language_model.h"
 #include "experiments/data_root.h"
 #include "experiments/model_record.h"
+#include "results/kld_block.h"
 
 namespace mla {
 namespace {
@@ -95,14 +96,18 @@ RunOutcome answer_original(const RunRequest& request) {
   return outcome;
 }
 
-void print_task(const TaskOutcome& outcome) {
+void print_task(const TaskOutcome& outcome, bool kld) {
   std::cout << outcome.record.corpus << ", " << outcome.record.protocol << ", " << outcome.record.config.at("label").get<std::string>() << " of " << outcome.record.model
             << ", run " << outcome.run_id << '\n';
+  std::string last;
   for (const Metric& metric : outcome.metrics) {
+    if (metric.name == "kld_mean") last = metric.stage;
+    if (in_kld_block(metric.name)) continue;
     std::printf("  %-10s %-32s %8.4f", metric.stage.c_str(), metric.name.c_str(), metric.value);
     if (metric.std_error) std::printf(" +/- %.4f", *metric.std_error);
     std::printf("   %lld items\n", static_cast<long long>(metric.count));
   }
+  if (kld && !last.empty()) std::cout << "\nRight answers' tokens:\n" << write_kld_block(outcome.metrics, last) << '\n';
 }
 
 Json task_json(const TaskOutcome& outcome) {

@@ -28,7 +28,7 @@ TaskOutcome answer_converted(const TaskSpec& spec, const TaskFlags& flags, const
 RunOutcome answer_original(const RunRequest& request);
 
 // What both commands print.
-void print_task(const TaskOutcome& outcome);
+void print_task(const TaskOutcome& outcome, bool kld = false);  // with llama-perplexity's block over the right answers' tokens
 Json task_json(const TaskOutcome& outcome);
 
 }  // namespace mla

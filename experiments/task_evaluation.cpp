@@ -107,6 +107,7 @@ RunRecord task_record(const LoadedTask& task, const TaskFlags& flags, int64_t ma
   record.config["task"] = {{"name", task.spec.name}, {"sha256", task.spec.sha256}, {"limit", flags.limit}, {"batch", flags.batch}, {"max_length", longest_input(flags, max_position)},
                            {"shots", flags.shots.value_or(task.spec.few_shot.count)}};
   if (flags.chat && task.spec.chat) record.config["chat_template"] = {{"name", flags.chat->name}, {"sha256", flags.chat->sha256}};
+  if (flags.answer_kld) record.config["task"]["answer_kld"] = true;
   if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
   record.stage_versions["task"] = 1;
   record.ad_hoc_limit = flags.limit > 0;
@@ -120,7 +121,7 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   for (const std::string& warning : task.items.warnings) warn(warning);
   std::optional<Jieba> jieba;
   if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
-  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.cache};
+  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.answer_kld, flags.cache};
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
   record_metrics(store, outcome.run_id, record, [&] {

@@ -17,6 +17,7 @@ struct TaskFlags {
   std::optional<int64_t> shots;
   std::string truncate = "longbench";
   bool rouge_compat = false;
+  bool answer_kld = false;  // see TaskRunOptions
   bool restart = false;  // an unfinished run is not taken up again
   CacheFormat cache;     // of generation; no flag of its own
   std::string chat_template;  // --template: a name, auto, or empty for none

@@ -49,6 +49,12 @@ std::string line_of(const Section& section, const Line& line, const Metric& metr
 
 }  // namespace
 
+bool in_kld_block(const std::string& metric) {
+  return std::any_of(kSections.begin(), kSections.end(), [&](const Section& section) {
+    return std::any_of(section.lines.begin(), section.lines.end(), [&](const Line& line) { return line.metric == metric; });
+  });
+}
+
 std::string write_kld_block(const std::vector<Metric>& metrics, const std::string& stage) {
   std::string text;
   bool any = false;

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/names.h"
+#include "results/kld_block.h"
 
 namespace mla {
 namespace {
@@ -51,7 +52,7 @@ TaskRun read_task_run(const Store& store, int64_t id, const std::string& wanted_
   if (!record.config.is_object() || !record.config.contains("task")) fail<ConfigError>("export", "wanted runs over tasks, got run ", id, " over ", record.corpus, "; `mlaforge eval --tasks` makes them");
   TaskRun run{id, stage_of(metrics, wanted_stage, id), std::move(record), {}};
   for (Metric& metric : metrics)
-    if (metric.stage == run.stage) run.metrics.push_back(std::move(metric));
+    if (metric.stage == run.stage && !in_kld_block(metric.name)) run.metrics.push_back(std::move(metric));
   return run;
 }
 

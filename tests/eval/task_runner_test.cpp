@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/python_random.h"
+#include "eval/means.h"
 #include "eval/task_runner.h"
 #include "results/store.h"
 #include "tests/results/sample_runs.h"
@@ -116,6 +117,7 @@ TEST_CASE("accuracies are those of the likeliest choice, as a whole and by lengt
   const std::vector<Metric> metrics = task_metrics(spec, 30, rows.rows, "p");
 
   double right = 0, right_by_length = 0, divergence = 0;
+  std::vector<double> divergences, losses;  // of every token of the right answers
   for (const ChoiceItem& item : items.choices) {
     std::vector<double> sums, by_length;
     for (const auto& [context, choice] : item.requests) {
@@ -127,7 +129,9 @@ TEST_CASE("accuracies are those of the likeliest choice, as a whole and by lengt
       for (std::size_t t = context.size(); t < all.size(); ++t) {
         const auto row = static_cast<int64_t>(t) - 1;
         sum += q[row][all[t]].item<double>();
-        kld += (p[row].exp() * (p[row] - q[row])).sum().item<double>() / static_cast<double>(choice.size());
+        const double here = (p[row].exp() * (p[row] - q[row])).sum().item<double>();
+        kld += here / static_cast<double>(choice.size());
+        if (static_cast<int64_t>(sums.size()) == item.gold) divergences.push_back(here), losses.push_back(-q[row][all[t]].item<double>());
       }
       if (static_cast<int64_t>(sums.size()) == item.gold) divergence += kld / 30;
       sums.push_back(sum);
@@ -140,8 +144,42 @@ TEST_CASE("accuracies are those of the likeliest choice, as a whole and by lengt
   CHECK(metric_of(metrics, "mla", "acc").value == Approx(right / 30));
   CHECK(metric_of(metrics, "mla", "acc_norm").value == Approx(right_by_length / 30));
   CHECK(metric_of(metrics, "mla", "kld_gold").value == Approx(divergence).epsilon(1e-4));
+  CHECK(metric_of(metrics, "mla", "kld_mean").value == Approx(mean_of(divergences)).epsilon(1e-4));
+  CHECK(metric_of(metrics, "mla", "kld_max").value == Approx(*std::max_element(divergences.begin(), divergences.end())).epsilon(1e-4));
+  CHECK(metric_of(metrics, "mla", "ppl_q").value == Approx(std::exp(mean_of(losses))).epsilon(1e-5));
+  CHECK(metric_of(metrics, "mla", "same_top_share").count == static_cast<int64_t>(divergences.size()));
+  CHECK(std::none_of(metrics.begin(), metrics.end(), [](const Metric& m) { return m.stage == "original" && m.name == "kld_mean"; }));
   const double p = right / 30;
   CHECK(*metric_of(metrics, "mla", "acc").std_error == Approx(std::sqrt(p * (1 - p) / 29)));
+}
+
+TEST_CASE("generation tells the divergence over the task's own answers where it is asked for", "[tasks][oracle]") {
+  Bench bench;
+  const TaskSpec spec = generation_spec();
+  const TaskItems items = generation_items(7);
+  Rows plain, rows;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, plain);
+  bench.options.answer_kld = true;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, rows);
+  const std::vector<Metric> metrics = task_metrics(spec, 7, rows.rows, "p"), without = task_metrics(spec, 7, plain.rows, "p");
+
+  std::vector<double> divergences;
+  for (const GenerationItem& item : items.generations) {
+    const std::vector<int32_t> prompt = bench.tokenizer.encode(item.prompt), answer = bench.tokenizer.encode(" " + item.answers.front());
+    std::vector<int64_t> all(prompt.begin(), prompt.end());
+    all.insert(all.end(), answer.begin(), answer.end() - 1);
+    const at::Tensor ids = at::tensor(all, at::kLong).unsqueeze(0);
+    const auto log_p = [&](const Decoder& decoder) { return at::log_softmax(decoder.logits(decoder.last_hidden(ids))[0].to(at::kDouble), -1); };
+    const at::Tensor p = log_p(bench.decoder), q = log_p(bench.other);
+    for (std::size_t t = 0; t < answer.size(); ++t) {
+      const auto row = static_cast<int64_t>(prompt.size() + t) - 1;
+      divergences.push_back((p[row].exp() * (p[row] - q[row])).sum().item<double>());
+    }
+  }
+  CHECK(metric_of(metrics, "mla", "kld_mean").value == Approx(mean_of(divergences)).epsilon(1e-4));
+  CHECK(metric_of(metrics, "mla", "kld_mean").count == static_cast<int64_t>(divergences.size()));
+  CHECK(metric_of(metrics, "mla", "exact").value == metric_of(without, "mla", "exact").value);
+  CHECK_THROWS(metric_of(without, "mla", "kld_mean"));
 }
 
 TEST_CASE("a run that stops after any batch and goes on gives the rows of one that did not", "[tasks][resume]") {
