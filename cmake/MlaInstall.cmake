@@ -3,7 +3,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(MLA_LIBRARIES mla_options mla_torch mla_base mla_formats mla_tokenizer mla_tensor mla_checkpoint mla_model mla_operators mla_calibration mla_methods
-  mla_statistics mla_scorers mla_tasks mla_eval mla_results mla_plots mla_sweep mla_experiments)
+  mla_statistics mla_scorers mla_tasks mla_eval mla_results mla_plots mla_sweep mla_commands mla_experiments)
 add_library(mla_library INTERFACE)
 target_link_libraries(mla_library INTERFACE mla_experiments)
 target_include_directories(mla_library INTERFACE "$<INSTALL_INTERFACE:include>")
@@ -11,6 +11,7 @@ set_target_properties(mla_library PROPERTIES EXPORT_NAME mlaforge)
 
 install(TARGETS ${MLA_LIBRARIES} mla_library EXPORT mlaforge_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/mlaforge)
 install(TARGETS mlaforge RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mlaforge_models RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/mlaforge)
 foreach(folder core methods eval results plots experiments)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION include/mlaforge FILES_MATCHING PATTERN "*.h")
 endforeach()

@@ -8,6 +8,7 @@
 #include "experiments/data_root.h"
 #include "experiments/model_record.h"
 #include "experiments/pipeline.h"
+#include "experiments/outcome.h"
 #include "experiments/recording.h"
 #include "experiments/run_tasks.h"
 #include "experiments/task_evaluation.h"

@@ -3,6 +3,7 @@
 
 #include "experiments/commands.h"
 #include "experiments/pipeline.h"
+#include "experiments/outcome.h"
 #include "experiments/recording.h"
 #include "experiments/run_tasks.h"
 #include "results/kld_block.h"

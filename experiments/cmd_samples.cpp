@@ -4,7 +4,6 @@
 
 #include "core/base/error.h"
 #include "experiments/commands.h"
-#include "experiments/run_options.h"
 #include "results/paired.h"
 #include "results/store.h"
 

@@ -6,7 +6,6 @@
 #include "core/base/files.h"
 #include "core/base/names.h"
 #include "experiments/commands.h"
-#include "experiments/run_options.h"
 #include "plots/figure.h"
 #include "results/published.h"
 #include "results/published_zoo.h"

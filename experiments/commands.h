@@ -2,6 +2,8 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
+#include "core/base/names.h"
+
 namespace mla {
 
 void add_run_command(CLI::App& app);
@@ -21,6 +23,11 @@ void add_methods_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);
 void add_samples_command(CLI::App& app);
 void add_tasks_command(CLI::App& app);
+
+// "--format" with its choices.
+inline void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices) {
+  command.add_option("--format", format, join(choices, " | ") + " [" + format + "]")->check(CLI::IsMember(choices));
+}
 
 // Text that closes a command's help.
 inline void add_examples(CLI::App& command, const char* examples) { command.footer(std::string("Examples:\n") + examples); }

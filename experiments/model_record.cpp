@@ -1,4 +1,5 @@
 #include "experiments/model_record.h"
+#include "experiments/program.h"
 
 #include <cmath>
 

@@ -8,6 +8,7 @@
 #include "core/base/sha256.h"
 #include "experiments/data_root.h"
 #include "experiments/model_export.h"
+#include "experiments/program.h"
 #include "experiments/recording.h"
 #include "experiments/model_record.h"
 #include "experiments/run_tasks.h"

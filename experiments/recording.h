@@ -23,10 +23,4 @@ int64_t record_run(Store& store, RunRecord& record,
 // itself has no such excuse: throws NumericalError.
 void check_sanity(RunRecord& record, const std::vector<StageScore>& scores, int64_t vocab_size);
 
-// One run as one object: what --format json prints.
-Json outcome_json(int64_t run_id, const RunRecord& record, const std::vector<Metric>& metrics);
-
-// The same of a run that the store holds. Throws ConfigError when there is no such run.
-Json stored_outcome(const Store& store, int64_t run_id);
-
 }  // namespace mla

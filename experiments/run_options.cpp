@@ -109,8 +109,4 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required) {
   command.add_option("--hidden-cache-mb", flags.hidden.limit_mb, "Size of that cache; beyond it the longest unused leave [4096]")->check(CLI::NonNegativeNumber)->group(group);
 }
 
-void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices) {
-  command.add_option("--format", format, join(choices, " | ") + " [" + format + "]")->check(CLI::IsMember(choices));
-}
-
 }  // namespace mla

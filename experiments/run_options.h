@@ -1,6 +1,5 @@
 // The flags that several commands share: one struct and one add_* call per concern.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <map>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "core/calibration/samples.h"
 #include "eval/stored_hidden.h"
 #include "eval/windows.h"
+#include "experiments/commands.h"
 
 namespace mla {
 
@@ -51,8 +51,5 @@ void add_corpus_flags(CLI::App& command, CorpusFlags& flags, bool required = tru
 
 // "kv_lora_rank" -> "--kv-lora-rank"
 std::string flag_of(const std::string& option);
-
-// "--format" with its choices.
-void add_format_flag(CLI::App& command, std::string& format, const std::vector<std::string>& choices);
 
 }  // namespace mla

@@ -7,6 +7,7 @@
 #include "eval/language_model.h"
 #include "experiments/data_root.h"
 #include "experiments/model_record.h"
+#include "experiments/program.h"
 #include "results/kld_block.h"
 
 namespace mla {

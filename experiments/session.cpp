@@ -62,11 +62,6 @@ RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& a
   return record;
 }
 
-std::vector<std::string>& program_arguments() {
-  static std::vector<std::string> arguments;
-  return arguments;
-}
-
 StageTimer::StageTimer(std::vector<StageTime>& times, std::string stage)
     : times_(times), stage_(std::move(stage)), wall_(wall_seconds()), cpu_(cpu_seconds()) {}
 StageTimer::~StageTimer() { add_stage_time(times_, {stage_, wall_seconds() - wall_, cpu_seconds() - cpu_}); }

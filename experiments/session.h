@@ -37,9 +37,6 @@ std::vector<InputHash> model_inputs(const LoadedModel& model);
 // The parts of a record that do not depend on what is run: program, machine, argv, start time.
 RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv);
 
-// Words of the command line as main got them.
-std::vector<std::string>& program_arguments();
-
 // Appends the wall and CPU time of its life to `times`, adding to a stage of the same name.
 class StageTimer {
  public:

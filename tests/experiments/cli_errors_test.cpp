@@ -1,5 +1,6 @@
 // Bad input: one line that says what to do, the documented exit code, nothing half-written.
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include "tests/support/catch.h"
@@ -46,6 +47,18 @@ TEST_CASE("a wrong command line ends with code 2 and the nearest right word", "[
   check_error(mlaforge(folder.path(), {"table", "--format", "htlm"}), 2, "unknown format");
   check_error(mlaforge(folder.path(), {"methods", "transmal"}), 2, "did you mean 'transmla'?");
   CHECK(left_behind(folder) == 0);
+}
+
+TEST_CASE("what needs a store alone runs without the program that loads models, and the rest names it", "[cli][errors]") {
+  const TemporaryFolder folder;
+  const std::string built = std::getenv("MLAFORGE_BINARY");
+  fs::create_directory(folder / "alone");
+  fs::copy_file(built, folder / "alone/mlaforge");
+  setenv("MLAFORGE_BINARY", (folder / "alone/mlaforge").c_str(), 1);
+  check_error(mlaforge(folder.path(), {"--color", "never", "-q", "runs", "list"}), 4, "no run database");
+  check_error(mlaforge(folder.path(), {"methods"}), 4, "mlaforge-models");
+  check_error(mlaforge(folder.path(), {"--version"}), 4, "mlaforge-models");
+  setenv("MLAFORGE_BINARY", built.c_str(), 1);
 }
 
 TEST_CASE("a file that is missing is named, with code 3", "[cli][errors]") {
