@@ -45,20 +45,25 @@ std::vector<InputHash> model_inputs(const LoadedModel& model) {
   return {{"checkpoint", model.path, sha256_of_path(model.path)}, {"tokenizer", model.path, model.tokenizer->sha256()}};
 }
 
-RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv) {
+RunRecord program_record(const std::vector<std::string>& argv) {
   RunRecord record;
-  record.model = model.name;
-  record.architecture = model.decoder.config.architecture;
-  record.inputs = model_inputs(model);
-  record.dtype = model.dtype;
-  record.device = model.device;
-  record.threads = model.threads;
   record.git_commit = build_info().git_commit;
   record.git_dirty = build_info().git_dirty;
   record.argv = argv;
   record.host = host_name();
   record.library_versions = library_versions();
   record.started_at = utc_now();
+  return record;
+}
+
+RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv) {
+  RunRecord record = program_record(argv);
+  record.model = model.name;
+  record.architecture = model.decoder.config.architecture;
+  record.inputs = model_inputs(model);
+  record.dtype = model.dtype;
+  record.device = model.device;
+  record.threads = model.threads;
   return record;
 }
 
