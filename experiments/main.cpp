@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -13,6 +14,7 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "eval/halving.h"
+#include "experiments/bench/grammar.h"
 #include "experiments/build_info.h"
 #include "experiments/commands.h"
 #include "experiments/session.h"
@@ -80,6 +82,7 @@ void add_commands(CLI::App& app) {
   add_run_command(app);
   add_convert_command(app);
   add_compare_command(app);
+  add_bench_command(app);
   add_eval_command(app);
   add_export_command(app);
   add_export_model_command(app);
@@ -102,8 +105,11 @@ int run_program(int argc, char** argv) {
   words.assign(argv, argv + argc);
   add_global_flags(app);
   add_commands(app);
+  std::vector<std::string> spelt = bench_words(words);
+  std::reverse(spelt.begin(), spelt.end());  // as the parser wants them, without the program's name
+  spelt.pop_back();
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(spelt));
     return kOk;
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success, std::cout, std::cerr);
