@@ -22,6 +22,7 @@ struct TaskRunOptions {
   const Jieba* jieba = nullptr;  // for tasks whose scorer wants it
   std::string chat;  // name of the chat template around every item; empty: none. wrap_items() has put it there, but for LongBench
   CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
+  Division* division = nullptr;  // batches are divided over processes; only the first has rows for the sink
 };
 
 // Metric of a generation: bytes of the cache at the answer's end per token in it, all layers, scales included.

@@ -1,7 +1,10 @@
 #include "experiments/session.h"
 
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 
+#include "core/base/error.h"
+#include "core/base/launch.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
@@ -22,10 +25,25 @@ std::string display_name(const std::filesystem::path& path) {
   return last.extension() == ".gguf" ? last.stem().string() : last.string();
 }
 
+namespace {
+
+// Of several processes on one machine each has a device of its own.
+at::Device own_device(at::Device device) {
+  const Launch launch = read_launch();
+  if (!device.is_cuda() || !launch.many()) return device;
+  if (launch.local_rank >= at::accelerator::deviceCount())
+    fail<ResourceError>("device", "wanted a CUDA device for local rank ", launch.local_rank, ", got ", static_cast<int>(at::accelerator::deviceCount()), " devices; start fewer processes here");
+  const auto index = static_cast<c10::DeviceIndex>(launch.local_rank);
+  at::accelerator::setDeviceIndex(index);
+  return at::Device(at::kCUDA, index);
+}
+
+}  // namespace
+
 LoadedModel load_model(const ModelFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const at::ScalarType dtype = parse_dtype(flags.dtype);
-  const at::Device device = parse_device(flags.device);
+  const at::Device device = own_device(parse_device(flags.device));
   const std::filesystem::path path = find_model(flags.model);
   status("Loading", path.string() + " (" + dtype_name(dtype) + ", " + device.str() + ")");
   const std::shared_ptr<Checkpoint> checkpoint = Checkpoint::open(path);
