@@ -1,4 +1,5 @@
 // Speed, largest batch and cache of one sequence against the context, a line per model and memory.
+#include <algorithm>
 #include <map>
 
 #include "plots/chart.h"
@@ -59,12 +60,13 @@ FigureText draw(const Store& store, const Table& table, const std::string& name,
     chart.series[place->second].points.push_back({.x = rows.number(row, "Context"), .y = *value, .y_error = error});
   }
   if (chart.series.empty()) FigureRows({}, name, "nothing of these benchmarks fitted into its memory");
-  chart.caption = {drawn.bars, commits_of(store, model, "", protocol)};
+  const bool barred = std::any_of(chart.series.begin(), chart.series.end(), [](const ChartSeries& s) { return std::any_of(s.points.begin(), s.points.end(), [](const ChartPoint& p) { return p.y_error > 0; }); });
+  chart.caption = {barred ? drawn.bars : "", commits_of(store, model, "", protocol)};
   return write_chart(chart, name);
 }
 
 FigureText make_speed(const Store& store, const Table& table, const std::string& name) {
-  return draw(store, table, name, {"Tokens/s", "Tokens per second", "Bars: one standard error of the mean over repetitions"});
+  return draw(store, table, name, {"Tokens/s", "Tokens per second (transmla: of the output)", "Bars: one standard error of the mean over repetitions"});
 }
 FigureText make_batch(const Store& store, const Table& table, const std::string& name) { return draw(store, table, name, {"Fits", "Largest batch that fits, sequences", ""}); }
 FigureText make_cache(const Store& store, const Table& table, const std::string& name) {

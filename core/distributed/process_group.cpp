@@ -156,10 +156,12 @@ class GlooGroup : public ProcessGroup {
 
 }  // namespace
 
+bool ProcessGroup::available() { return true; }
 std::unique_ptr<ProcessGroup> ProcessGroup::join(const Launch& launch, std::chrono::seconds timeout) { return std::make_unique<GlooGroup>(launch, timeout); }
 
 #else
 
+bool ProcessGroup::available() { return false; }
 std::unique_ptr<ProcessGroup> ProcessGroup::join(const Launch& launch, std::chrono::seconds) {
   fail<ResourceError>("distributed", "wanted to join ", launch.world, " processes, but this program was built without Gloo's headers; install them (Debian: libgloo-dev) and configure again");
 }

@@ -13,6 +13,7 @@ namespace mla {
 // machine is gone, after `timeout`.
 class ProcessGroup : public Division {
  public:
+  static bool available();  // false where this program was built without Gloo's headers
   // Waits for all of them. Throws ResourceError when they do not come within `timeout`, or where this program was built without Gloo's headers.
   static std::unique_ptr<ProcessGroup> join(const Launch& launch, std::chrono::seconds timeout);
   // Of all processes, after the last batch: the first one waits for nothing, the others until it has everything.

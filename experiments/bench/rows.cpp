@@ -94,7 +94,7 @@ BenchRecord record_of(const BenchRow& row, const BenchMachine& machine) {
 }
 
 const std::vector<BenchColumn>& protocol_columns() {
-  static const std::vector<BenchColumn> columns{{"model                         ", false}, {"memory GiB"}, {"context"}, {"fits"}, {"batches   "}, {"cache MiB/seq"}, {"cache MiB"},
+  static const std::vector<BenchColumn> columns{{"model                         ", false}, {"memory GiB"}, {"context"}, {"fits"}, {"batches      "}, {"cache MiB/seq"}, {"cache MiB"},
                                                 {"output t/s        "}, {"ratio                 "}};
   return columns;
 }

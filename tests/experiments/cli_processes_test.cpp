@@ -11,6 +11,7 @@
 #include "results/store.h"
 #include "tests/support/catch.h"
 #include "tests/support/command.h"
+#include "tests/support/no_gloo.h"
 #include "tests/support/no_model.h"
 
 using namespace mla;
@@ -92,7 +93,7 @@ std::size_t answers_so_far(const fs::path& path) {
 }  // namespace
 
 TEST_CASE("two processes give a text's numbers to the last bit of one, and the first alone prints and stores", "[cli][distributed]") {
-  if (no_model()) return;
+  if (no_gloo() || no_model()) return;
   const TemporaryFolder folder;
   write_text(folder);
   const Words text{"--corpus", "text.txt", "--window", "32", "--reference", smollm2().string(), "--no-hidden-cache"};
@@ -116,7 +117,7 @@ TEST_CASE("two processes give a text's numbers to the last bit of one, and the f
 }
 
 TEST_CASE("a process that is killed ends the run with its number; the same command takes up what was answered", "[cli][distributed]") {
-  if (no_model()) return;
+  if (no_gloo() || no_model()) return;
   const TemporaryFolder folder;
   write_task(folder, 60);
   const Words task{"--tasks", "sums.json", "--batch-size", "1"};
@@ -148,7 +149,7 @@ TEST_CASE("a process that is killed ends the run with its number; the same comma
 }
 
 TEST_CASE("processes that do not come, an environment that lacks a variable and commands that are not divided are refused", "[cli][distributed][errors]") {
-  if (no_model()) return;
+  if (no_gloo() || no_model()) return;
   const TemporaryFolder folder;
   write_text(folder);
   const Words text{"--corpus", "text.txt", "--window", "32", "--rank-timeout", "1"};

@@ -39,7 +39,7 @@ Command::Command(const fs::path& folder, const std::vector<std::string>& words, 
   redirect(out_, STDOUT_FILENO);
   redirect(err_, STDERR_FILENO);
   setenv("MLAFORGE_CACHE", (folder / ".cache").c_str(), 1);
-  for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+  for (const auto& [variable, value] : variables) setenv(variable.c_str(), value.c_str(), 1);
   if (chdir(folder.c_str()) == 0) execv(binary.c_str(), argv.data());
   _exit(127);
 }
