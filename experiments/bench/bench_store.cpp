@@ -1,7 +1,5 @@
 #include "experiments/bench/bench_store.h"
 
-#include <cmath>
-
 #include "core/base/process.h"
 #include "experiments/recording.h"
 
@@ -20,7 +18,7 @@ class Numbers {
   void add_rates(const std::vector<double>& rates) {
     if (rates.empty()) return;
     const auto count = static_cast<int64_t>(rates.size());
-    const std::optional<double> error = count > 1 ? std::optional(deviation_of(rates) / std::sqrt(static_cast<double>(count))) : std::nullopt;
+    const std::optional<double> error = count > 1 ? std::optional(error_of_mean(rates)) : std::nullopt;
     add("tokens_per_second", mean_of(rates), "tokens/s", Better::higher, count, error);
   }
   void add_ratio(const std::optional<RateRatio>& ratio, int64_t count) {

@@ -1,7 +1,6 @@
 #include "experiments/bench/statistics.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "core/base/error.h"
 
@@ -21,15 +20,7 @@ double t_distribution(double t, int n) {
 
 }  // namespace
 
-double mean_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
-
-double deviation_of(const std::vector<double>& values) {
-  if (values.size() < 2) return 0;
-  const double mean = mean_of(values);
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return std::sqrt(sum / static_cast<double>(values.size() - 1));
-}
+double deviation_of(const std::vector<double>& values) { return error_of_mean(values) * std::sqrt(static_cast<double>(values.size())); }
 
 double t_quantile_975(int degrees) {
   double low = 0, high = 20;

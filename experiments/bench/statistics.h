@@ -2,9 +2,10 @@
 #pragma once
 #include <vector>
 
+#include "eval/means.h"
+
 namespace mla {
 
-double mean_of(const std::vector<double>& values);       // of at least one
 double deviation_of(const std::vector<double>& values);  // of a sample (n - 1), 0 for one value
 
 // Student's t with that many degrees of freedom (at least 1) that 97.5 % lie below, to a relative 1e-9.

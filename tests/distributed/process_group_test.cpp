@@ -1,8 +1,6 @@
 // Two processes that exchange over the loopback address. The second is forked off before the first has opened anything.
 #include "core/distributed/process_group.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +10,7 @@
 
 #include "core/base/error.h"
 #include "tests/support/catch.h"
+#include "tests/support/free_port.h"
 #include "tests/support/no_gloo.h"
 
 using namespace mla;
@@ -21,21 +20,9 @@ namespace {
 
 constexpr std::chrono::seconds kTimeout{20};
 
-int free_port() {
-  const int probe = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bind(probe, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
-  close(probe);
-  return ntohs(address.sin_port);
-}
-
 // Runs `second` as rank 1 in a process of its own and `first` as rank 0 in this one; returns how the other ended.
 int in_two(const std::function<void(ProcessGroup&)>& second, const std::function<void(ProcessGroup&)>& first) {
-  Launch launch{.rank = 1, .world = 2, .address = "127.0.0.1", .port = free_port()};
+  Launch launch{.rank = 1, .world = 2, .address = "127.0.0.1", .port = test::free_port()};
   const pid_t child = fork();
   if (child == 0) {
     int code = 1;

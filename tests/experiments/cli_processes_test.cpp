@@ -3,14 +3,11 @@
 #include <fstream>
 #include <thread>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "core/base/json.h"
 #include "results/store.h"
 #include "tests/support/catch.h"
 #include "tests/support/command.h"
+#include "tests/support/free_port.h"
 #include "tests/support/no_gloo.h"
 #include "tests/support/no_model.h"
 
@@ -21,18 +18,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// A port that nobody listens on now.
-std::string free_port() {
-  const int probe = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bind(probe, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
-  close(probe);
-  return std::to_string(ntohs(address.sin_port));
-}
+std::string any_port() { return std::to_string(free_port()); }
 
 Command::Variables torchrun(int rank, const std::string& port, int world = 2) {
   return {{"RANK", std::to_string(rank)}, {"WORLD_SIZE", std::to_string(world)}, {"LOCAL_RANK", std::to_string(rank)}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}};
@@ -101,7 +87,7 @@ TEST_CASE("two processes give a text's numbers to the last bit of one, and the f
   REQUIRE(alone.code == 0);
 
   for (const bool by_slurm : {false, true}) {
-    const std::string store = by_slurm ? "slurm.db" : "two.db", port = free_port();
+    const std::string store = by_slurm ? "slurm.db" : "two.db", port = any_port();
     Command other(folder.path(), eval(text, store), by_slurm ? slurm(1, port) : torchrun(1, port));
     const Finished first = Command(folder.path(), eval(text, store), by_slurm ? slurm(0, port) : torchrun(0, port)).wait(), second = other.wait();
     INFO(first.err << second.err);
@@ -123,7 +109,7 @@ TEST_CASE("a process that is killed ends the run with its number; the same comma
   const Words task{"--tasks", "sums.json", "--batch-size", "1"};
   REQUIRE(mlaforge(folder.path(), eval(task, "one.db")).code == 0);
 
-  const std::string port = free_port();
+  const std::string port = any_port();
   Command other(folder.path(), eval(task, "two.db"), torchrun(1, port));
   Command first(folder.path(), eval(task, "two.db"), torchrun(0, port));
   for (int waited = 0; answers_so_far(folder / "two.db") < 4 && waited < 6000; ++waited) std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -137,7 +123,7 @@ TEST_CASE("a process that is killed ends the run with its number; the same comma
   CHECK(kept >= 4);
   CHECK(kept < 60);
 
-  const std::string again = free_port();
+  const std::string again = any_port();
   Command helper(folder.path(), eval(task, "two.db"), torchrun(1, again));
   const Finished resumed = Command(folder.path(), eval(task, "two.db"), torchrun(0, again)).wait();
   INFO(resumed.err);
@@ -153,7 +139,7 @@ TEST_CASE("processes that do not come, an environment that lacks a variable and 
   const TemporaryFolder folder;
   write_text(folder);
   const Words text{"--corpus", "text.txt", "--window", "32", "--rank-timeout", "1"};
-  const Finished lonely = Command(folder.path(), eval(text, "runs.db"), torchrun(0, free_port())).wait();
+  const Finished lonely = Command(folder.path(), eval(text, "runs.db"), torchrun(0, any_port())).wait();
   CHECK(lonely.code == 4);
   CHECK_THAT(lonely.err, Contains("wanted 2 processes at 127.0.0.1"));
   const Finished nameless = Command(folder.path(), eval(text, "runs.db"), {{"WORLD_SIZE", "2"}}).wait();
