@@ -20,7 +20,7 @@ struct BenchOptions {
 int64_t free_memory(at::Device device);
 BenchMachine this_machine(at::Device device);
 
-// Each test's rows, one per side, as soon as it is done. Throws as Throughput does; a batch that memory has no room for is a ResourceError.
+// Each test's rows, one per side, as soon as it is done. Throws as Throughput does, and what the allocator throws where sequences do not fit.
 void run_cases(const std::vector<BenchSide>& sides, const std::vector<BenchCase>& cases, const BenchOptions& options,
                const std::function<void(const std::vector<BenchRow>&)>& done);
 

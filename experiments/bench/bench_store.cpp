@@ -1,6 +1,5 @@
 #include "experiments/bench/bench_store.h"
 
-#include "core/base/process.h"
 #include "experiments/recording.h"
 
 namespace mla {
