@@ -2,8 +2,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(MLA_LIBRARIES mla_options mla_torch mla_base mla_formats mla_tokenizer mla_tensor mla_checkpoint mla_model mla_operators mla_calibration mla_methods
-  mla_statistics mla_scorers mla_tasks mla_eval mla_results mla_plots mla_sweep mla_commands mla_experiments)
+set(MLA_LIBRARIES mla_options mla_torch mla_base mla_formats mla_tokenizer mla_tensor mla_checkpoint mla_model mla_operators mla_calibration mla_distributed mla_methods
+  mla_statistics mla_scorers mla_tasks mla_eval mla_results mla_plots mla_bench mla_sweep mla_commands mla_experiments)
 add_library(mla_library INTERFACE)
 target_link_libraries(mla_library INTERFACE mla_experiments)
 target_include_directories(mla_library INTERFACE "$<INSTALL_INTERFACE:include>")

@@ -141,6 +141,24 @@ class Group {
   std::vector<Running> running_;
 };
 
+Json to_json(const std::vector<Generated>& group) {
+  Json all = Json::array();
+  for (const Generated& one : group) {
+    const auto* text = reinterpret_cast<const std::uint8_t*>(one.text.data());  // a cut text may end within a character
+    all.push_back(Json::array({one.request, one.ids, Json::binary({text, text + one.text.size()}), one.cache_bytes, one.cache_tokens}));
+  }
+  return all;
+}
+
+std::vector<Generated> group_of(const Json& all) {
+  std::vector<Generated> group;
+  for (const Json& one : all) {
+    const auto& text = one.at(2).get_binary();
+    group.push_back({one.at(0), one.at(1), std::string(text.begin(), text.end()), one.at(3), one.at(4)});
+  }
+  return group;
+}
+
 }  // namespace
 
 std::size_t first_stop(const std::string& text, const std::vector<std::string>& stop) {
@@ -166,12 +184,16 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
     const std::vector<std::size_t> members(begin, begin + static_cast<std::ptrdiff_t>(std::min(group_size, order.size() - first)));
     const auto is_done = [&](std::size_t i) { return i < options.done.size() && options.done[i]; };
     if (std::all_of(members.begin(), members.end(), is_done)) continue;
-    std::vector<Generated> all;
-    halving.run(members.size(), [&](std::size_t start, std::size_t end) {
-      const auto at_member = [&](std::size_t i) { return members.begin() + static_cast<std::ptrdiff_t>(i); };
-      for (Generated& one : Group({model, tokenizer, requests, options.cache}, {at_member(start), at_member(end)}).run()) all.push_back(std::move(one));
-    });
-    finished(all);
+    const auto generate_group = [&] {
+      std::vector<Generated> all;
+      halving.run(members.size(), [&](std::size_t start, std::size_t end) {
+        const auto at_member = [&](std::size_t i) { return members.begin() + static_cast<std::ptrdiff_t>(i); };
+        for (Generated& one : Group({model, tokenizer, requests, options.cache}, {at_member(start), at_member(end)}).run()) all.push_back(std::move(one));
+      });
+      return all;
+    };
+    if (options.division == nullptr) finished(generate_group());
+    else if (const std::optional<Json> shared = options.division->share(static_cast<int64_t>(first / group_size), [&] { return to_json(generate_group()); })) finished(group_of(*shared));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/division.h"
 #include "core/tokenizer/tokenizer.h"
 #include "eval/language_model.h"
 
@@ -27,6 +28,7 @@ struct BatchOptions {
   int64_t batch = 8;                 // sequences at a time; halved when memory runs out
   std::vector<bool> done;            // by request; a group whose requests are all done is left out
   CacheFormat cache;
+  Division* division = nullptr;      // groups are divided over processes; only the first gets them
 };
 
 // Requests are taken longest prompt first, in groups of `batch` that depend on the requests alone; `finished` gets each group as it

@@ -184,6 +184,40 @@ class Scorer {
   std::vector<KvCache> prefixes_;  // one per model
 };
 
+Json to_json(const std::vector<ItemScores>& items) {
+  Json all = Json::array();
+  for (const ItemScores& item : items) {
+    Json stages = Json::array();
+    for (const std::vector<ContinuationScore>& stage : item) {
+      Json scores = Json::array();
+      for (const ContinuationScore& s : stage) {
+        Json each = Json::array();
+        for (const TokenScore& token : s.each) each.push_back(Json::array({token.nll, token.kld, token.same_top}));
+        scores.push_back(Json::array({s.log_likelihood, s.greedy, s.tokens, s.divergence, std::move(each)}));
+      }
+      stages.push_back(std::move(scores));
+    }
+    all.push_back(std::move(stages));
+  }
+  return all;
+}
+
+std::vector<ItemScores> items_of(const Json& all) {
+  std::vector<ItemScores> items;
+  for (const Json& stages : all) {
+    items.emplace_back();
+    for (const Json& scores : stages) {
+      items.back().emplace_back();
+      for (const Json& s : scores) {
+        ContinuationScore score{s.at(0), s.at(1), s.at(2), s.at(3), {}};
+        for (const Json& token : s.at(4)) score.each.push_back({token.at(0), token.at(1), token.at(2)});
+        items.back().back().push_back(std::move(score));
+      }
+    }
+  }
+  return items;
+}
+
 }  // namespace
 
 void score_continuations(const std::vector<LanguageModel*>& models, const std::vector<RequestItem>& items, const ContinuationOptions& options,
@@ -194,7 +228,15 @@ void score_continuations(const std::vector<LanguageModel*>& models, const std::v
   if (items.empty()) return;
   const Scorer scorer(models, items, options);
   Halving halving("items");
-  for (std::size_t first = 0; first < items.size();) {
+  const auto score_batch = [&](std::size_t first, std::size_t end) {
+    std::vector<ItemScores> scores;
+    halving.run(end - first, [&](std::size_t from, std::size_t to) {
+      for (ItemScores& item : scorer.score(first + from, first + to)) scores.push_back(std::move(item));
+    });
+    return scores;
+  };
+  int64_t batch = 0;
+  for (std::size_t first = 0; first < items.size(); ++batch) {
     throw_if_interrupted();
     std::size_t end = first, tokens = 0;
     const auto fits = [&] {
@@ -204,11 +246,8 @@ void score_continuations(const std::vector<LanguageModel*>& models, const std::v
     };
     while (end < items.size() && fits()) tokens += scorer.tokens_of(end++);
     if (end > options.start) {
-      std::vector<ItemScores> scores;
-      halving.run(end - first, [&](std::size_t from, std::size_t to) {
-        for (ItemScores& item : scorer.score(first + from, first + to)) scores.push_back(std::move(item));
-      });
-      done(first, scores);
+      if (options.division == nullptr) done(first, score_batch(first, end));
+      else if (const std::optional<Json> shared = options.division->share(batch, [&] { return to_json(score_batch(first, end)); })) done(first, items_of(*shared));
     }
     first = end;
   }

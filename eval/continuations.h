@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/division.h"
 #include "eval/language_model.h"
 
 namespace mla {
@@ -37,6 +38,7 @@ struct ContinuationOptions {
   int64_t batch_items = 0;     // items in one row; 0: as many as fit into `batch_tokens`
   int64_t batch_tokens = 2048;
   std::size_t start = 0;  // items before it are done already; the batches are cut as if they were not
+  Division* division = nullptr;  // batches are divided over processes; only the first is called back
 };
 
 // models[0] is the reference of divergences. `done(first, scores)` is called for each batch, in the order of the items; batches depend

@@ -71,36 +71,66 @@ at::Tensor hidden_of(LanguageModel& model, const Windows& windows, int64_t first
   return model.packed_hidden(at::cat(ids), segments);
 }
 
-void append(std::vector<double>& values, const at::Tensor& more) {
-  values.insert(values.end(), more.const_data_ptr<double>(), more.const_data_ptr<double>() + more.numel());
+void append(std::vector<double>& values, const std::vector<double>& more) { values.insert(values.end(), more.begin(), more.end()); }
+
+std::vector<std::vector<double>> rows_of(const at::Tensor& numbers) {
+  const at::Tensor plain = numbers.to(at::kCPU, at::kDouble).contiguous();
+  std::vector<std::vector<double>> rows;
+  for (int64_t r = 0; r < plain.size(0); ++r) {
+    const double* const begin = plain.const_data_ptr<double>() + r * plain.size(1);
+    rows.emplace_back(begin, begin + plain.size(1));
+  }
+  return rows;
 }
 
-// Adds one batch's token scores, window by window.
-void add_batch(const TokenScores& scores, const std::vector<StageModel>& stages, int64_t first_window, const std::vector<int64_t>& counts,
-               std::vector<StageTotals>& totals, std::vector<SampleRow>& rows) {
-  const at::Tensor same_top = scores.same_top.to(at::kDouble);
+// What a piece of a batch gave: some windows, all stages.
+struct PieceScores {
+  int64_t first = 0;            // window
+  std::vector<int64_t> counts;  // predictions of each
+  std::vector<std::vector<double>> nll, kld, same_top;  // [stage][prediction]
+  std::vector<double> seconds, cpu_seconds;             // [stage]
+};
+
+Json to_json(const std::vector<PieceScores>& pieces) {
+  Json all = Json::array();
+  for (const PieceScores& p : pieces) all.push_back(Json::array({p.first, p.counts, p.nll, p.kld, p.same_top, p.seconds, p.cpu_seconds}));
+  return all;
+}
+
+std::vector<PieceScores> pieces_of(const Json& all) {
+  std::vector<PieceScores> pieces;
+  for (const Json& p : all) pieces.push_back({p.at(0), p.at(1), p.at(2), p.at(3), p.at(4), p.at(5), p.at(6)});
+  return pieces;
+}
+
+double mean_of(const std::vector<double>& values, int64_t start, int64_t count) {
+  return at::from_blob(const_cast<double*>(values.data()) + start, {count}, at::kDouble).mean().item<double>();
+}
+
+// Adds one piece's token scores, window by window.
+void add_piece(const PieceScores& piece, const std::vector<StageModel>& stages, std::vector<StageTotals>& totals, std::vector<SampleRow>& rows) {
   for (std::size_t s = 0; s < stages.size(); ++s) {
-    const auto row = static_cast<int64_t>(s);
-    const at::Tensor nll = scores.nll_nats[row].contiguous(), kld = scores.kld_nats[row].contiguous(), same = same_top[row].contiguous();
+    totals[s].seconds += piece.seconds[s];
+    totals[s].cpu_seconds += piece.cpu_seconds[s];
     int64_t start = 0;
-    for (std::size_t w = 0; w < counts.size(); ++w) {
-      const int64_t window = first_window + static_cast<int64_t>(w);
-      if (counts[w] == 0) continue;
-      const double value = nll.narrow(0, start, counts[w]).mean().item<double>();
+    for (std::size_t w = 0; w < piece.counts.size(); ++w) {
+      const int64_t window = piece.first + static_cast<int64_t>(w), count = piece.counts[w];
+      if (count == 0) continue;
+      const double value = mean_of(piece.nll[s], start, count);
       require_number(value, stages[s].stage, window);
       totals[s].window_nll.push_back(value);
-      totals[s].window_tokens.push_back(counts[w]);
+      totals[s].window_tokens.push_back(count);
       rows.push_back({stages[s].stage, "window_nll", window, value});
       if (s > 0) {
-        totals[s].window_kld.push_back(kld.narrow(0, start, counts[w]).mean().item<double>());
+        totals[s].window_kld.push_back(mean_of(piece.kld[s], start, count));
         rows.push_back({stages[s].stage, "window_kld", window, totals[s].window_kld.back()});
       }
-      start += counts[w];
+      start += count;
     }
-    if (stages.size() > 1) append(totals[s].token_nll, nll);
+    if (stages.size() > 1) append(totals[s].token_nll, piece.nll[s]);
     if (s == 0) continue;
-    append(totals[s].token_kld, kld);
-    append(totals[s].same_top, same);
+    append(totals[s].token_kld, piece.kld[s]);
+    append(totals[s].same_top, piece.same_top[s]);
   }
 }
 
@@ -119,26 +149,47 @@ StageScore::Divergence divergence_of(StageTotals& stage, const StageTotals& refe
   return d;
 }
 
-// Windows first .. first+batch-1 of all stages. Totals and sink change only when all of it has been computed.
-void score_batch(const std::vector<StageModel>& stages, const Windows& windows, int64_t first, int64_t batch, std::vector<StageTotals>& totals, SampleSink* sink) {
-  const Predictions predictions = predictions_of(windows, first, batch);
+// Windows first .. first+batch-1 of all stages.
+PieceScores score_piece(const std::vector<StageModel>& stages, const Windows& windows, int64_t first, int64_t batch) {
+  Predictions predictions = predictions_of(windows, first, batch);
+  PieceScores piece;
+  piece.first = first;
   std::vector<StageHidden> hidden;
-  std::vector<std::pair<double, double>> spent;  // wall and CPU seconds
-  for (std::size_t s = 0; s < stages.size(); ++s) {
+  for (const StageModel& stage : stages) {
     const Stopwatch watch;
-    const at::Tensor all = hidden_of(*stages[s].model, windows, first, batch);
-    hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stages[s].model->head(), stages[s].model->logit_softcap()});
-    spent.emplace_back(watch.seconds(), watch.cpu());
+    const at::Tensor all = hidden_of(*stage.model, windows, first, batch);
+    hidden.push_back({all.index_select(0, predictions.rows.to(all.device())), stage.model->head(), stage.model->logit_softcap()});
+    piece.seconds.push_back(watch.seconds());
+    piece.cpu_seconds.push_back(watch.cpu());
   }
   const Stopwatch watch;
   const TokenScores scores = token_scores(hidden, predictions.targets);
   for (std::size_t s = 0; s < stages.size(); ++s) {  // one pass over the vocabulary serves all stages: each carries its share
-    totals[s].seconds += spent[s].first + watch.seconds() / static_cast<double>(stages.size());
-    totals[s].cpu_seconds += spent[s].second + watch.cpu() / static_cast<double>(stages.size());
+    piece.seconds[s] += watch.seconds() / static_cast<double>(stages.size());
+    piece.cpu_seconds[s] += watch.cpu() / static_cast<double>(stages.size());
   }
-  std::vector<SampleRow> rows;
-  add_batch(scores, stages, first, predictions.counts, totals, rows);
-  if (sink != nullptr) sink->add(rows);
+  piece.counts = std::move(predictions.counts);
+  piece.nll = rows_of(scores.nll_nats);
+  piece.kld = rows_of(scores.kld_nats);
+  piece.same_top = rows_of(scores.same_top);
+  return piece;
+}
+
+// A batch in as many pieces as memory demands. Nothing is kept of a piece that failed.
+std::vector<PieceScores> score_batch(const std::vector<StageModel>& stages, const Windows& windows, int64_t first, int64_t batch, Halving& halving) {
+  std::vector<PieceScores> pieces;
+  halving.run(static_cast<std::size_t>(batch), [&](std::size_t from, std::size_t to) {
+    pieces.push_back(score_piece(stages, windows, first + static_cast<int64_t>(from), static_cast<int64_t>(to - from)));
+  });
+  return pieces;
+}
+
+// The same by whichever process it belongs to; empty where another one puts them together.
+std::vector<PieceScores> shared_batch(const std::vector<StageModel>& stages, const Windows& windows, int64_t first, const PerplexityOptions& options, Halving& halving) {
+  const int64_t batch = std::min(options.batch_windows, windows.ids.size(0) - first);
+  if (options.division == nullptr) return score_batch(stages, windows, first, batch, halving);
+  const std::optional<Json> shared = options.division->share(first / options.batch_windows, [&] { return to_json(score_batch(stages, windows, first, batch, halving)); });
+  return shared ? pieces_of(*shared) : std::vector<PieceScores>();
 }
 
 std::string running_value(const std::vector<StageModel>& stages, const std::vector<StageTotals>& totals) {
@@ -165,12 +216,14 @@ std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, con
 
   for (int64_t first = 0; first < count; first += options.batch_windows) {
     throw_if_interrupted();
-    const int64_t batch = std::min(options.batch_windows, count - first);
-    halving.run(static_cast<std::size_t>(batch), [&](std::size_t from, std::size_t to) {
-      score_batch(stages, windows, first + static_cast<int64_t>(from), static_cast<int64_t>(to - from), totals, options.sink);
-    });
-    progress.advance(first + batch, running_value(stages, totals));
+    const std::vector<PieceScores> pieces = shared_batch(stages, windows, first, options, halving);
+    std::vector<SampleRow> rows;
+    for (const PieceScores& piece : pieces) add_piece(piece, stages, totals, rows);
+    if (pieces.empty()) continue;
+    if (options.sink != nullptr) options.sink->add(rows);
+    progress.advance(std::min(first + options.batch_windows, count), running_value(stages, totals));
   }
+  if (options.division != nullptr && !options.division->first()) return {};
 
   std::vector<StageScore> results;
   for (std::size_t s = 0; s < stages.size(); ++s) {

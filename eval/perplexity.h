@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/division.h"
 #include "core/base/metric.h"
 #include "core/base/run_record.h"
 #include "eval/divergence.h"
@@ -39,9 +40,10 @@ struct StageScore {
 struct PerplexityOptions {
   int64_t batch_windows = 4;  // halved when memory runs out
   SampleSink* sink = nullptr;  // per-window rows, handed over batch by batch
+  Division* division = nullptr;  // batches are divided over processes; only the first has scores to return and rows for the sink
 };
 
-// The first stage is the reference of the divergences. Throws NumericalError (stage and window named), Interrupted.
+// The first stage is the reference of the divergences. Throws NumericalError (stage and window named), Interrupted, and as Division::share.
 std::vector<StageScore> score_windows(const std::vector<StageModel>& stages, const Windows& windows,
                                       const PerplexityOptions& options);
 std::vector<Metric> to_metrics(const std::vector<StageScore>& scores, const std::string& protocol);

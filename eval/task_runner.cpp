@@ -93,7 +93,7 @@ void answer_choices(const TaskInputs& in, const std::vector<StageModel>& stages,
   std::vector<LanguageModel*> models;
   for (const StageModel& stage : stages) models.push_back(stage.model);
   Progress progress(in.spec.name, "items", static_cast<int64_t>(items.size()));
-  score_continuations(models, requests, {.max_length = options.max_length, .batch_items = options.batch, .start = start},
+  score_continuations(models, requests, {.max_length = options.max_length, .batch_items = options.batch, .start = start, .division = options.division},
                       [&](std::size_t first, const std::vector<ItemScores>& scores) {
                         std::vector<AnswerRow> rows;
                         for (std::size_t i = 0; i < scores.size(); ++i)
@@ -172,6 +172,7 @@ void answer_generations(const TaskInputs& in, const std::vector<StageModel>& sta
     const std::set<int64_t> done = done_positions(have, stage.stage);
     BatchOptions batches;
     batches.cache = options.cache;
+    batches.division = options.division;
     if (options.batch > 0) batches.batch = options.batch;
     batches.done.resize(requests.size());
     for (const int64_t position : done)

@@ -23,6 +23,7 @@ struct TaskRunOptions {
   std::string chat;  // name of the chat template around every item; empty: none. wrap_items() has put it there, but for LongBench
   bool answer_kld = false;  // of generation: the task's own answers are read after the prompt too, for their divergence (choices always are)
   CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
+  Division* division = nullptr;  // batches are divided over processes; only the first has rows for the sink
 };
 
 // Metric of a generation: bytes of the cache at the answer's end per token in it, all layers, scales included.

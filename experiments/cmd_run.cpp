@@ -4,6 +4,7 @@
 #include "experiments/commands.h"
 #include "experiments/pipeline.h"
 #include "experiments/outcome.h"
+#include "experiments/processes.h"
 #include "experiments/recording.h"
 #include "experiments/run_tasks.h"
 #include "results/kld_block.h"
@@ -59,6 +60,7 @@ void print_with_tasks(const RunFlags& flags, const RunOutcome& outcome) {
 }
 
 void run(const RunFlags& flags) {
+  require_one_process("run");
   const RunOutcome outcome = run_pipeline(flags.request);
   if (!outcome.tasks.empty()) return print_with_tasks(flags, outcome);
   if (outcome.found_done) {

@@ -6,6 +6,7 @@
 
 namespace mla {
 
+void add_bench_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
 void add_compare_command(CLI::App& app);

@@ -12,6 +12,7 @@
 #include "core/base/files.h"
 #include "core/base/names.h"
 #include "core/base/process.h"
+#include "core/distributed/process_group.h"
 #include "eval/task_data.h"
 #include "eval/task_spec.h"
 #include "experiments/build_info.h"
@@ -65,6 +66,8 @@ void add_program(std::vector<Check>& checks) {
                     std::string(build.version) + ", commit " + build.git_commit + ", " + build.build_type + ", " + build.compiler,
                     build.git_dirty ? "built from a changed checkout: rows say so" : ""});
   if (std::string(build.build_type) != "Release") checks.push_back({"program", "build type", Finding::warning, build.build_type, "measure times with the preset release"});
+  checks.push_back({"program", "several processes", ProcessGroup::available() ? Finding::ok : Finding::missing, ProcessGroup::available() ? "Gloo" : "built without Gloo's headers",
+                    ProcessGroup::available() ? "" : "for `eval` under torchrun or srun: Debian package libgloo-dev, then configure again"});
   const Json versions = library_versions();
   for (const auto& [name, version] : versions.items())
     if (name != "compiler") checks.push_back({"program", name, Finding::ok, version.is_string() ? version.get<std::string>() : version.dump(), ""});

@@ -5,6 +5,7 @@
 
 #include "core/base/process.h"
 #include "eval/halving.h"
+#include "experiments/bench/grammar.h"
 #include "experiments/program.h"
 
 namespace mla {
@@ -14,6 +15,7 @@ void add_commands(CLI::App& app) {
   add_run_command(app);
   add_convert_command(app);
   add_compare_command(app);
+  add_bench_command(app);
   add_eval_command(app);
   add_export_command(app);
   add_export_model_command(app);
@@ -44,5 +46,5 @@ int main(int argc, char** argv) {
   mallopt(M_TOP_PAD, 64 << 20);
   const c10::InferenceMode no_autograd;
   mla::install_interrupt_handler();
-  return mla::run_program(argc, argv, {mla::add_commands, mla::explain});
+  return mla::run_program(argc, argv, {mla::add_commands, mla::explain, mla::bench_words});
 }

@@ -17,12 +17,6 @@ Json shapes_of(const AttentionWeights& weights) {
   return shapes;
 }
 
-LayerStreams streams_of(const AttentionWeights& weights) {
-  const LayerCache::Streams streams = cache_of_one_token(weights).read();
-  const int64_t window = std::visit([](const auto& form) { return form.limits.window; }, weights);
-  return {streams.first.size(2), streams.second.size(2), window};
-}
-
 // The model's first layer by itself: embedding and norm are stand-ins.
 Decoder first_layer(const Checkpoint& checkpoint, at::ScalarType dtype) {
   Decoder decoder;
@@ -87,6 +81,12 @@ class CountedLayer {
 };
 
 }  // namespace
+
+LayerStreams streams_of(const AttentionWeights& weights) {
+  const LayerCache::Streams streams = cache_of_one_token(weights).read();
+  const int64_t window = std::visit([](const auto& form) { return form.limits.window; }, weights);
+  return {streams.first.size(2), streams.second.size(2), window};
+}
 
 ModelCount count_model(const Checkpoint& checkpoint, at::ScalarType dtype) {
   check_tensors(checkpoint);

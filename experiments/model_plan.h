@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/checkpoint/checkpoint.h"
+#include "core/model/attention_weights.h"
 #include "core/model/kv_cache.h"
 #include "methods/parts.h"
 
@@ -15,6 +16,9 @@ struct LayerStreams {
   int64_t window = 0;  // tokens that a query sees; 0: all
   int64_t values() const { return first + second; }
 };
+
+// Of a layer that is in memory: counted from its cache after one token.
+LayerStreams streams_of(const AttentionWeights& weights);
 
 struct ModelCount {
   Json attention = Json::object();  // of the first layer: {"q_proj.weight": [576, 576], ...}

@@ -1,5 +1,6 @@
 #include "experiments/program.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -73,8 +74,11 @@ int parse_and_run(int argc, char** argv, const Program& program) {
   words.assign(argv, argv + argc);
   add_global_flags(app);
   program.add_commands(app);
+  std::vector<std::string> spelt = program.spell ? program.spell(words) : words;
+  std::reverse(spelt.begin(), spelt.end());  // as the parser wants them, without the program's name
+  spelt.pop_back();
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(spelt));
     return kOk;
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success, std::cout, std::cerr);

@@ -20,6 +20,7 @@ struct Failure {
 struct Program {
   std::function<void(CLI::App&)> add_commands;
   std::function<std::optional<Failure>(const std::exception&)> explain;  // of libraries' exceptions; optional
+  std::function<std::vector<std::string>(const std::vector<std::string>&)> spell;  // the command line, program's name first, as the parser wants it; optional
 };
 
 // Returns the exit code; every error becomes one line on stderr.

@@ -1,7 +1,10 @@
 #include "experiments/session.h"
 
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 
+#include "core/base/error.h"
+#include "core/base/launch.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
@@ -22,10 +25,25 @@ std::string display_name(const std::filesystem::path& path) {
   return last.extension() == ".gguf" ? last.stem().string() : last.string();
 }
 
+namespace {
+
+// Of several processes on one machine each has a device of its own.
+at::Device own_device(at::Device device) {
+  const Launch launch = read_launch();
+  if (!device.is_cuda() || !launch.many()) return device;
+  if (launch.local_rank >= at::accelerator::deviceCount())
+    fail<ResourceError>("device", "wanted a CUDA device for local rank ", launch.local_rank, ", got ", static_cast<int>(at::accelerator::deviceCount()), " devices; start fewer processes here");
+  const auto index = static_cast<c10::DeviceIndex>(launch.local_rank);
+  at::accelerator::setDeviceIndex(index);
+  return at::Device(at::kCUDA, index);
+}
+
+}  // namespace
+
 LoadedModel load_model(const ModelFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const at::ScalarType dtype = parse_dtype(flags.dtype);
-  const at::Device device = parse_device(flags.device);
+  const at::Device device = own_device(parse_device(flags.device));
   const std::filesystem::path path = find_model(flags.model);
   status("Loading", path.string() + " (" + dtype_name(dtype) + ", " + device.str() + ")");
   const std::shared_ptr<Checkpoint> checkpoint = Checkpoint::open(path);
@@ -45,20 +63,25 @@ std::vector<InputHash> model_inputs(const LoadedModel& model) {
   return {{"checkpoint", model.path, sha256_of_path(model.path)}, {"tokenizer", model.path, model.tokenizer->sha256()}};
 }
 
-RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv) {
+RunRecord program_record(const std::vector<std::string>& argv) {
   RunRecord record;
-  record.model = model.name;
-  record.architecture = model.decoder.config.architecture;
-  record.inputs = model_inputs(model);
-  record.dtype = model.dtype;
-  record.device = model.device;
-  record.threads = model.threads;
   record.git_commit = build_info().git_commit;
   record.git_dirty = build_info().git_dirty;
   record.argv = argv;
   record.host = host_name();
   record.library_versions = library_versions();
   record.started_at = utc_now();
+  return record;
+}
+
+RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv) {
+  RunRecord record = program_record(argv);
+  record.model = model.name;
+  record.architecture = model.decoder.config.architecture;
+  record.inputs = model_inputs(model);
+  record.dtype = model.dtype;
+  record.device = model.device;
+  record.threads = model.threads;
   return record;
 }
 

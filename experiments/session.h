@@ -34,7 +34,9 @@ LoadedModel load_model(const ModelFlags& flags);
 // sha256 of checkpoint and tokenizer, as inputs of a run.
 std::vector<InputHash> model_inputs(const LoadedModel& model);
 
-// The parts of a record that do not depend on what is run: program, machine, argv, start time.
+// The parts of a record that name program, machine, argv and start time.
+RunRecord program_record(const std::vector<std::string>& argv);
+// The same with the model: what does not depend on what is run.
 RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& argv);
 
 // Appends the wall and CPU time of its life to `times`, adding to a stage of the same name.

@@ -52,6 +52,28 @@ std::string protocol_of(const TaskSpec& spec, const TaskFlags& flags, int64_t ma
   return protocol;
 }
 
+struct NoAnswers : AnswerSink {
+  void add(const std::vector<AnswerRow>&) override {}
+};
+
+TaskRunOptions run_options(const LoadedTask& task, const TaskFlags& flags, int64_t max_position, const std::optional<Jieba>& jieba) {
+  return {longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.answer_kld, flags.cache,
+          flags.division};
+}
+
+// Which answers there are, for processes without the store.
+Json places_of(const std::vector<AnswerRow>& answers) {
+  Json places = Json::array();
+  for (const AnswerRow& row : answers) places.push_back(Json::array({row.stage, row.position}));
+  return places;
+}
+
+std::vector<AnswerRow> answers_at(const std::string& task, const Json& places) {
+  std::vector<AnswerRow> answers;
+  for (const Json& place : places) answers.push_back({.task = task, .stage = place.at(0), .position = place.at(1)});
+  return answers;
+}
+
 }  // namespace
 
 void add_task_flags(CLI::App& command, TaskFlags& flags) {
@@ -121,13 +143,14 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   for (const std::string& warning : task.items.warnings) warn(warning);
   std::optional<Jieba> jieba;
   if (needs_jieba(task.spec)) jieba = Jieba::load_found(jieba_roots(task.root));
-  TaskRunOptions options{longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.answer_kld, flags.cache};
+  const TaskRunOptions options = run_options(task, flags, max_position, jieba);
   TaskOutcome outcome;
   outcome.run_id = flags.restart ? store.begin_run(record) : store.resume_run(record);
   record_metrics(store, outcome.run_id, record, [&] {
     const std::vector<AnswerRow> have = store.answers(outcome.run_id, task.spec.name);
     outcome.taken_up = static_cast<int64_t>(have.size());
     if (!have.empty()) status("Resuming", "run " + std::to_string(outcome.run_id) + ", which has " + std::to_string(have.size()) + " answers");
+    if (flags.division != nullptr) flags.division->from_first(places_of(have));
     const Stopwatch watch;
     answer_task({task.spec, task.items, tokenizer}, stages, options, have, *store.answer_sink(outcome.run_id));
     add_stage_time(record.times, {"answer", watch.seconds(), watch.cpu()});
@@ -136,6 +159,11 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
   });
   outcome.record = record;
   return outcome;
+}
+
+void help_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position) {
+  NoAnswers sink;  // scored by the first process alone
+  answer_task({task.spec, task.items, tokenizer}, stages, run_options(task, flags, max_position, std::nullopt), answers_at(task.spec.name, flags.division->from_first({})), sink);
 }
 
 }  // namespace mla

@@ -22,6 +22,7 @@ struct TaskFlags {
   CacheFormat cache;     // of generation; no flag of its own
   std::string chat_template;  // --template: a name, auto, or empty for none
   std::optional<ChatChoice> chat;  // what the model makes of it, see choose_chat()
+  Division* division = nullptr;    // processes that answer together; null: this one alone
 };
 void add_task_flags(CLI::App& command, TaskFlags& flags);
 
@@ -54,5 +55,8 @@ RunRecord task_record(const LoadedTask& task, const TaskFlags& flags, int64_t ma
 // `record` is task_record()'s. Stages as score_windows has them. Throws as answer_task does, the run marked.
 TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position,
                      RunRecord record, Store& store);
+
+// The share of a process that is not the first one of flags.division: the first one has the record and the store. Throws as answer_task does.
+void help_task(const LoadedTask& task, const TaskFlags& flags, const std::vector<StageModel>& stages, const Tokenizer& tokenizer, int64_t max_position);
 
 }  // namespace mla

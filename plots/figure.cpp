@@ -11,8 +11,9 @@
 namespace mla {
 namespace {
 
-constexpr std::array kFigures{&kld_vs_cache_figure, &layer_energy_figure, &layer_ranks_figure, &memory_figure,  &needle_figure,
-                              &ppl_vs_cache_figure, &search_figure,       &spectrum_figure,   &tasks_vs_cache_figure};
+constexpr std::array kFigures{&batch_vs_context_figure, &cache_vs_context_figure, &kld_vs_cache_figure, &layer_energy_figure, &layer_ranks_figure,
+                              &memory_figure,           &needle_figure,           &ppl_vs_cache_figure, &search_figure,       &spectrum_figure,
+                              &tasks_vs_cache_figure,   &throughput_vs_context_figure};
 
 const NamedFigure& find_figure(std::string_view name) {
   for (const NamedFigure* figure : kFigures)

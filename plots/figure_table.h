@@ -19,6 +19,8 @@ struct NamedFigure {
   FigureText (*make)(const Store& store, const Table& rows, const std::string& name);
 };
 
+extern const NamedFigure batch_vs_context_figure;
+extern const NamedFigure cache_vs_context_figure;
 extern const NamedFigure kld_vs_cache_figure;
 extern const NamedFigure layer_energy_figure;
 extern const NamedFigure layer_ranks_figure;
@@ -28,5 +30,6 @@ extern const NamedFigure ppl_vs_cache_figure;
 extern const NamedFigure search_figure;
 extern const NamedFigure spectrum_figure;
 extern const NamedFigure tasks_vs_cache_figure;
+extern const NamedFigure throughput_vs_context_figure;
 
 }  // namespace mla

@@ -76,6 +76,8 @@ std::vector<ReportFigure> report_figures(const Store& store, bool& no_gnuplot) {
     drawer.draw("needle", params);
   for (const QueryParams& params : groups(store, "SELECT DISTINCT r.model, r.protocol FROM latest_run r WHERE EXISTS (SELECT 1 FROM answer WHERE run_id = r.id) ORDER BY 1, 2", {"model", "protocol"}))
     drawer.draw("tasks_vs_cache", params);
+  for (const QueryParams& params : groups(store, "SELECT DISTINCT r.model, r.protocol FROM latest_run r JOIN metric m ON m.run_id = r.id AND m.name = 'largest_batch' ORDER BY 1, 2", {"model", "protocol"}))
+    for (const char* figure : {"throughput_vs_context", "batch_vs_context", "cache_vs_context"}) drawer.draw(figure, params);
   for (const QueryParams& params : groups(store, "SELECT DISTINCT model FROM latest_run ORDER BY 1", {"model"}))
     for (const char* figure : {"layer_ranks", "layer_energy", "memory", "search"}) drawer.draw(figure, params);
   return figures;

@@ -12,7 +12,7 @@ namespace mla {
 namespace {
 
 constexpr std::array kQueries{&choices_query, &kld_query,   &layers_query, &longbench_query, &longbench_e_query, &memory_query,   &methods_query,
-                              &needle_query,  &ppl_vs_cache_query, &ranks_query, &runs_query,  &search_query, &spectrum_query, &zoo_query};
+                              &needle_query,  &ppl_vs_cache_query, &ranks_query, &runs_query,  &search_query, &spectrum_query, &throughput_query, &zoo_query};
 const std::vector<std::string> kBound{"corpus", "model", "protocol"};  // ?1 to ?3
 const std::vector<std::string> kParams{"corpus", "method", "model", "protocol"};
 

@@ -42,6 +42,7 @@ extern const NamedQuery ranks_query;
 extern const NamedQuery runs_query;
 extern const NamedQuery search_query;
 extern const NamedQuery spectrum_query;
+extern const NamedQuery throughput_query;
 extern const NamedQuery zoo_query;
 
 }  // namespace mla

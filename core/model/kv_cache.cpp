@@ -6,12 +6,12 @@
 namespace mla {
 namespace {
 
-// `store` grown to hold `more` after `length` tokens (its dim 1); returns the view of all of them.
-at::Tensor grow(at::Tensor& store, int64_t length, const at::Tensor& more) {
+// `store` grown to hold `more` after `length` tokens (its dim 1), and at least `room` of them; returns the view of all of them.
+at::Tensor grow(at::Tensor& store, int64_t length, const at::Tensor& more, int64_t room = 0) {
   const int64_t total = length + more.size(1);
   if (!store.defined() || store.size(1) < total) {
     std::vector<int64_t> shape = more.sizes().vec();
-    shape[1] = std::max(total, 2 * length);
+    shape[1] = std::max({total, 2 * length, room});
     at::Tensor larger = at::empty(shape, more.options());
     if (length > 0) larger.narrow(1, 0, length).copy_(store.narrow(1, 0, length));
     store = larger;
@@ -33,7 +33,7 @@ at::Tensor CacheStream::extend(const at::Tensor& more, const CacheFormat& format
   width_ = more.size(2);
   dtype_ = more.scalar_type();
   std::vector<at::Tensor> all = format.own() || first ? std::vector<at::Tensor>() : parts(format);
-  plain_ = grow(plain_store_, rows(plain_), format.dtype ? more.to(*format.dtype) : more);
+  plain_ = grow(plain_store_, rows(plain_), format.dtype ? more.to(*format.dtype) : more, format.quant ? 0 : format.room);
   if (format.own()) return plain_;
   if (format.quant) quantise_old(format, first);
   all.push_back(more);

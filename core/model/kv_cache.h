@@ -24,6 +24,7 @@ struct CacheFormat {
   std::optional<QuantFormat> quant;
   int64_t residual = 128;
   ResidualRule rule = ResidualRule::window;
+  int64_t room = 0;  // tokens that the first ones make room for, so that nothing is copied before there are more; changes no number
   bool own() const { return !dtype && !quant; }  // the model's own dtype and no integers
 };
 

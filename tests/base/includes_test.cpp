@@ -15,6 +15,7 @@ static const std::map<std::string, std::set<std::string>> kMayInclude{
     {"core/model", {"core"}},
     {"core/calibration", {"core"}},
     {"core/cuda", {"core"}},
+    {"core/distributed", {"core"}},
     {"methods", {"core"}},
     {"eval", {"core"}},
     {"results", {"core/base"}},

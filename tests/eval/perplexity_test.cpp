@@ -6,6 +6,7 @@
 #include "eval/perplexity.h"
 #include "tests/support/bytes.h"
 #include "tests/support/catch.h"
+#include "tests/support/divided.h"
 #include "tests/support/tiny_model.h"
 
 using namespace mla;
@@ -113,4 +114,34 @@ TEST_CASE("a NaN ends the evaluation and names stage and window", "[eval][errors
   const Windows windows = tiny_windows(2, 12, model.config.vocab_size);
   CHECK_THROWS_AS(score_windows({{"original", &a}, {"mla", &b}}, windows, {}), NumericalError);
   CHECK_THROWS_WITH(score_windows({{"original", &a}, {"mla", &b}}, windows, {}), Contains("mla") && Contains("window"));
+}
+
+TEST_CASE("batches divided over three processes give the scores and rows of one, to the last bit", "[eval][distributed]") {
+  const Decoder first = tiny_decoder(), second = tiny_decoder({}, 8);
+  DecoderModel original(first), converted(second);
+  const std::vector<StageModel> stages{{"original", &original}, {"mla", &converted}};
+  const Windows windows = tiny_windows(11, 9, 50);
+  Rows alone, together;
+  const std::vector<StageScore> one = score_windows(stages, windows, {.batch_windows = 2, .sink = &alone});
+
+  LeftMessages left;
+  for (const int rank : {2, 1}) {
+    Divided other(rank, 3, left);
+    CHECK(score_windows(stages, windows, {.batch_windows = 2, .division = &other}).empty());
+    CHECK(other.computed == 2);
+  }
+  Divided putting_together(0, 3, left);
+  const std::vector<StageScore> three = score_windows(stages, windows, {.batch_windows = 2, .sink = &together, .division = &putting_together});
+
+  CHECK(putting_together.computed == 2);
+  REQUIRE(three.size() == 2);
+  for (std::size_t s = 0; s < 2; ++s) {
+    CHECK(three[s].perplexity == one[s].perplexity);
+    CHECK(three[s].std_error == one[s].std_error);
+    CHECK(three[s].window_nll == one[s].window_nll);
+  }
+  REQUIRE(three[1].divergence->statistics.size() == one[1].divergence->statistics.size());
+  for (std::size_t i = 0; i < one[1].divergence->statistics.size(); ++i) CHECK(three[1].divergence->statistics[i].value == one[1].divergence->statistics[i].value);
+  REQUIRE(alone.rows.size() == together.rows.size());
+  for (std::size_t i = 0; i < alone.rows.size(); ++i) CHECK(alone.rows[i].value == together.rows[i].value);
 }

@@ -15,6 +15,7 @@
 #include "results/store.h"
 #include "tests/results/sample_runs.h"
 #include "tests/support/catch.h"
+#include "tests/support/divided.h"
 #include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
@@ -309,4 +310,33 @@ TEST_CASE("LongBench's prompt is cut, then wrapped; a set that is never wrapped 
   CHECK(prompt_read(spec, items, options) == wide(encode_chat(tokenizer, render_chat("chatml", {{"user", "abcdefghijqrstuvwxyz"}}, tokenizer))));
   item.chat = false;
   CHECK(prompt_read(spec, items, options) == wide(tokenizer.encode("abcdefghijqrstuvwxyz")));
+}
+
+TEST_CASE("two processes answer a task as one does, and take up what another attempt left", "[tasks][distributed]") {
+  const bool choices = GENERATE(true, false), taken_up = GENERATE(true, false);
+  Bench bench;
+  const TaskSpec spec = choices ? choice_spec() : generation_spec();
+  const TaskItems items = choices ? choice_items(22) : generation_items(22);
+  const TaskInputs inputs{spec, items, bench.tokenizer};
+  Rows alone, together, none;
+  answer_task(inputs, bench.stages(), bench.options, {}, alone);
+  std::vector<AnswerRow> have;
+  if (taken_up)
+    for (const AnswerRow& row : alone.rows)
+      if (row.position < 9) have.push_back(row);
+  together.rows = have;
+
+  LeftMessages left;
+  Divided second(1, 2, left), first(0, 2, left);
+  bench.options.division = &second;
+  answer_task(inputs, bench.stages(), bench.options, have, none);
+  bench.options.division = &first;
+  answer_task(inputs, bench.stages(), bench.options, have, together);
+
+  CHECK(none.rows.empty());
+  CHECK(first.computed > 0);
+  CHECK(second.computed > 0);
+  std::vector<std::string> one = sorted_texts(alone.rows), two = sorted_texts(together.rows);
+  two.erase(std::unique(two.begin(), two.end()), two.end());  // a batch that was begun comes again, with the same answers
+  CHECK(one == two);
 }

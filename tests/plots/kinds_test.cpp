@@ -139,13 +139,46 @@ TEST_CASE("a method has one colour everywhere, and a mark and colour that no oth
   CHECK(style_of("of my own").color == style_of("of another store").color);  // by the first word
 }
 
+TEST_CASE("benchmarks are drawn against the context, a line per model and memory; what ran out of memory is no point", "[plots]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const std::string protocol = "transmla/100 requests/b2048";
+  const auto add = [&](const char* label, double gib, double context, double rate, double fits) {
+    RunRecord record = sample_record({.label = label, .corpus = "synthetic", .protocol = protocol});
+    record.config["test"] = {{"context", context}, {"memory", gib}};
+    std::vector<Metric> metrics{{"context", "mla", protocol, context, std::nullopt, 1, "tokens", Better::neither}, {"largest_batch", "mla", protocol, fits, std::nullopt, 1, "1", Better::higher},
+                                {"memory_bytes", "mla", protocol, gib * (1 << 30), std::nullopt, 1, "B", Better::neither}, {"sequences", "mla", protocol, fits, std::nullopt, 1, "1", Better::higher},
+                                {"cache_bytes_per_token", "mla", protocol, 1024, std::nullopt, 1, "B", Better::lower}};
+    if (rate > 0) metrics.push_back({"tokens_per_second", "mla", protocol, rate, 0.25, 3, "tokens/s", Better::higher});
+    store.finish_run(store.begin_run(record), record, metrics);
+  };
+  for (const double gib : {24.0, 40.0}) {
+    add("original", gib, 1024, gib, 4);
+    add("original", gib, 2048, 0, 0);
+    add("mla 96+32", gib, 1024, 2 * gib, 50);
+    add("mla 96+32", gib, 2048, gib, 25);
+  }
+
+  const std::string script = script_of(store, "throughput_vs_context", folder / "out");
+  CHECK_THAT(script, Contains("title 'original, 24 GiB'") && Contains("title 'mla 96+32, 40 GiB'") && Contains("set logscale x") && Contains("with yerrorbars"));
+  CHECK_THAT(data_of(folder / "out", "throughput_vs_context"), Contains("1024 48 0.25 \"\"\n2048 24 0.25 \"\"\n"));
+  script_of(store, "batch_vs_context", folder / "out");
+  CHECK_THAT(data_of(folder / "out", "batch_vs_context"), Contains("1024 50 0 \"\"\n2048 25 0 \"\"\n") && !Contains("2048 0 "));
+  script_of(store, "cache_vs_context", folder / "out");
+  CHECK_THAT(data_of(folder / "out", "cache_vs_context"), Contains("1024 1 0 \"\"\n2048 2 0 \"\"\n"));
+
+  const RunRecord other = sample_record({.corpus = "synthetic", .protocol = "llama-bench/tg128/b2048"});
+  store.finish_run(store.begin_run(other), other, {{"context", "mla", other.protocol, 128, std::nullopt, 1, "tokens", Better::neither}, {"largest_batch", "mla", other.protocol, 1, std::nullopt, 1, "1", Better::higher}});
+  CHECK_THROWS_WITH(write_figure(store, "throughput_vs_context", folder / "out"), Contains("--protocol"));
+}
+
 TEST_CASE("the same store gives the same bytes of every figure's data and script", "[plots]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
   add_layers(store, "transmla ff4 r64", 96, {0.875, 0.5});
 
   for (const std::string& figure : figure_names()) {
-    if (figure == "needle" || figure == "tasks_vs_cache" || figure == "search") {  // nothing here to draw
+    if (figure == "needle" || figure == "tasks_vs_cache" || figure == "search" || figure.find("vs_context") != std::string::npos) {  // nothing here to draw
       CHECK_THROWS_WITH(write_figure(store, figure, folder / "none"), Contains("nothing to draw"));
       continue;
     }

@@ -124,3 +124,42 @@ TEST_CASE("kld gives every run its statistics with their errors, percentages as 
   }
   CHECK(table.columns.size() == 40);
 }
+
+TEST_CASE("throughput: a row per model and test, out of memory among them, each test a table of its own", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  const auto add = [&](const std::string& protocol, double context, const char* stage, std::optional<double> rate, double fits) {
+    RunRecord record = sample_record({.label = std::string(stage) == "original" ? "original" : "mla 96+32", .corpus = "synthetic", .protocol = protocol});
+    record.config["test"] = {{"context", context}};
+    std::vector<Metric> metrics{{"context", stage, protocol, context, std::nullopt, 1, "tokens", Better::neither}, {"largest_batch", stage, protocol, fits, std::nullopt, 1, "1", Better::higher},
+                                {"memory_bytes", stage, protocol, 24.0 * (1 << 30), std::nullopt, 1, "B", Better::neither}, {"sequences", stage, protocol, 2, std::nullopt, 1, "1", Better::neither},
+                                {"cache_bytes_per_token", stage, protocol, 1 << 20, std::nullopt, 1, "B", Better::lower},
+                                {"generation_bytes_per_second", stage, protocol, 1e9, std::nullopt, 1, "B/s", Better::higher}, {"copy_bytes_per_second", stage, protocol, 4e9, std::nullopt, 1, "B/s", Better::neither}};
+    if (rate) metrics.push_back({"tokens_per_second", stage, protocol, *rate, 0.5, 5, "tokens/s", Better::higher});
+    if (rate && std::string(stage) == "mla") metrics.push_back({"rate_ratio", stage, protocol, 2, std::nullopt, 5, "1", Better::higher});
+    store.finish_run(store.begin_run(record), record, metrics);
+  };
+  add("transmla/100 requests/b2048", 4096, "mla", 64, 10);
+  add("transmla/100 requests/b2048", 4096, "original", std::nullopt, 0);
+  add("llama-bench/tg128/b2048", 1152, "original", 8, 3);
+
+  const Table table = run_query(store, "throughput");
+
+  REQUIRE(table.rows.size() == 3);
+  CHECK(names_of(table) == std::vector<std::string>{"Model", "Method", "dtype", "Device", "Threads", "KV values", "Context", "Memory GiB", "Sequences", "Tokens/s", "Ratio", "Ratio low", "Ratio high",
+                                                    "Cache bytes per token", "Cache MiB per sequence", "Fits", "GB/s", "Of copy %", "Protocol"});
+  CHECK(table.rows[0][18] == text("llama-bench/tg128/b2048"));
+  CHECK(table.rows[0][7] == Cell());  // what was free is no setting of the test
+  CHECK(table.rows[0][9] == Cell(8.0));
+  CHECK(table.rows[0].at(static_cast<std::size_t>(table.columns[9].error_cell)) == Cell(0.5));
+  CHECK(table.rows[0][14] == Cell(1152.0));
+  CHECK(table.rows[0][17] == Cell(25.0));
+  const auto row_with = [&](const char* label) { return table.rows[1][1] == text(label) ? table.rows[1] : table.rows[2]; };
+  CHECK(row_with("original")[9] == Cell());
+  CHECK(row_with("original")[15] == Cell(0.0));
+  CHECK(row_with("mla 96+32")[7] == Cell(24.0));
+  CHECK(row_with("mla 96+32")[10] == Cell(2.0));
+  CHECK(table.separate == std::vector<std::size_t>{18});
+  CHECK(run_query(store, "throughput", {{"protocol", "llama-bench/tg128/b2048"}}).rows.size() == 1);
+  CHECK(run_query(store, "throughput", {{"method", "mla"}}).rows.size() == 1);
+}

@@ -24,7 +24,7 @@ void redirect(const fs::path& path, int to) {
 
 }  // namespace
 
-Command::Command(const fs::path& folder, const std::vector<std::string>& words) {
+Command::Command(const fs::path& folder, const std::vector<std::string>& words, const Variables& variables) {
   static int count = 0;
   const std::string name = ".command-" + std::to_string(count++);
   out_ = folder / (name + ".out");
@@ -39,11 +39,13 @@ Command::Command(const fs::path& folder, const std::vector<std::string>& words) 
   redirect(out_, STDOUT_FILENO);
   redirect(err_, STDERR_FILENO);
   setenv("MLAFORGE_CACHE", (folder / ".cache").c_str(), 1);
+  for (const auto& [variable, value] : variables) setenv(variable.c_str(), value.c_str(), 1);
   if (chdir(folder.c_str()) == 0) execv(binary.c_str(), argv.data());
   _exit(127);
 }
 
-void Command::interrupt() const { kill(child_, SIGINT); }
+void Command::send(int signal) const { kill(child_, signal); }
+void Command::interrupt() const { send(SIGINT); }
 
 Finished Command::wait() {
   int state = 0;

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/paths.h"
@@ -16,8 +17,10 @@ struct Finished {
 
 class Command {
  public:
-  // Starts mlaforge with `words` in `folder`. The statistics cache lies in the folder too, so that tests share nothing.
-  Command(const fs::path& folder, const std::vector<std::string>& words);
+  using Variables = std::vector<std::pair<std::string, std::string>>;
+  // Starts mlaforge with `words` in `folder`, and `variables` in its environment. The statistics cache lies in the folder too, so that tests share nothing.
+  Command(const fs::path& folder, const std::vector<std::string>& words, const Variables& variables = {});
+  void send(int signal) const;
   void interrupt() const;  // SIGINT
   Finished wait();
 

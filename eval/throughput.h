@@ -1,0 +1,58 @@
+// How fast a model reads prompts and generates. Inputs are synthetic and equal for every model: ids drawn with a seed. Tokenising and
+// sampling are no part of it; the logits of each sequence's last token are, as in llama-bench.
+#pragma once
+#include <optional>
+
+#include "core/model/decoder.h"
+
+namespace mla {
+
+struct ThroughputLoad {
+  int64_t prompt = 0, generated = 0;  // tokens of each sequence
+  int64_t depth = 0;                  // tokens that are in the cache before the clock starts
+  int64_t sequences = 1;              // in step, each forward over all of them
+  int64_t chunk = 2048;               // tokens read at once, of all sequences together; at least one of each
+  CacheFormat cache;
+  uint64_t seed = 1;  // of the ids
+  int64_t tokens() const { return depth + prompt + generated; }  // of each sequence, in the end
+};
+
+// One model under one load; the cache of `depth` tokens is read once and serves every repetition. `decoder` must outlive it.
+class Throughput {
+ public:
+  // Throws ConfigError for a load without a token.
+  Throughput(const Decoder& decoder, const ThroughputLoad& load);
+  // Everything once with at most one token generated, so that memory, kernels and threads are there when the clock starts.
+  void warm_up();
+
+  struct Sample {
+    double seconds = 0;                         // wall, with the device's work done
+    int64_t cache_bytes = 0, cache_tokens = 0;  // of all sequences at the end, counted from the cache
+  };
+  // One repetition. Throws Interrupted, and NumericalError as the model does.
+  Sample run() { return run(load_.generated); }
+
+ private:
+  Sample run(int64_t generated);
+  void read(KvCache& cache, int64_t first, int64_t count) const;
+
+  const Decoder& decoder_;
+  ThroughputLoad load_;
+  at::Tensor ids_;  // [sequences, tokens]
+  std::optional<KvCache> deep_;
+};
+
+// What generation reads at the least in one repetition, bytes: all weights that a token meets once a step (an embedding that is no head is
+// looked up, not read), and the whole cache of each step.
+double generation_bytes(const Decoder& decoder, const ThroughputLoad& load, double cache_bytes_per_token);
+
+// All parameters in the model's dtype, bytes.
+int64_t weight_bytes(const Decoder& decoder);
+
+// Waits until the device has done what it was given.
+void synchronize(at::Device device);
+
+// Bytes read and written per second by the best of several large copies on the device.
+double copy_bandwidth(at::Device device);
+
+}  // namespace mla
