@@ -9,6 +9,7 @@ namespace {
 
 constexpr int32_t kLargestWidth = 1024, kLargestRope = 256;
 constexpr int32_t kMaxStages = 3, kMaxWaves = 8;
+constexpr int64_t kReservedShared = 1024;  // of every block, by the driver; the most that a block may ask for leaves room for it once
 constexpr int64_t kSplitCost = 2;  // of starting and combining a split, in pages
 
 void check_shape(const DecodeShape& s) {
@@ -88,7 +89,7 @@ DecodePlan plan_decode(const DecodeShape& s, const std::vector<int32_t>& lengths
     return sum * tiles;
   };
   // Blocks that the card holds at once: two per multiprocessor where shared memory lets them, else one; of plain blocks more.
-  const int64_t per_processor = plan.rows == 0 ? 8 : 2 * plan.shared_bytes <= card.shared_bytes && s.value_dim <= kNarrowValues ? 2 : 1;
+  const int64_t per_processor = plan.rows == 0 ? 4 : 2 * plan.shared_bytes + kReservedShared <= card.shared_bytes && s.value_dim <= kNarrowValues ? 2 : 1;
   const int64_t slots = std::max<int64_t>(1, card.multiprocessors * per_processor);
   int64_t best_cost = -1;
   for (int64_t waves = 1; waves <= kMaxWaves; ++waves) {

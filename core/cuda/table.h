@@ -37,6 +37,7 @@ struct CudaTable {
   int (*release)(void* memory);
   int (*copy_in)(void* card, const void* host, size_t bytes);
   int (*copy_out)(void* host, const void* card, size_t bytes);
+  int (*copy)(void* to, const void* from, size_t bytes, void* stream);  // within the card
   int (*synchronize)();
   int (*decode)(const DecodeArgs* args, void* stream);
   int (*cache_append)(const CacheAppendArgs* args, void* stream);

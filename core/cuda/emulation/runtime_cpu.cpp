@@ -35,6 +35,10 @@ int copy_out(void* host, const void* card, size_t bytes) {
   std::memcpy(host, card, bytes);
   return 0;
 }
+int copy(void* to, const void* from, size_t bytes, void*) {
+  std::memcpy(to, from, bytes);
+  return 0;
+}
 int synchronize() { return 0; }
 
 }  // namespace mla::gpu::runtime

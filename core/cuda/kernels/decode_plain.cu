@@ -9,7 +9,6 @@ namespace mla::gpu {
 namespace {
 
 constexpr int kThreads = 128, kWarps = kThreads / 32;
-constexpr int kColumns = 1024 / kThreads;  // of the result that a thread keeps
 
 template <class T>
 __device__ float query_value(const DecodeArgs& a, int32_t sequence, int32_t head, int32_t dim) {
@@ -31,8 +30,8 @@ __device__ float dot(const DecodeArgs& a, const float* query, CacheRow row) {
 
 // grid (B*H, max_splits), block kThreads
 template <class T, CacheKind kKind>
-__global__ void __launch_bounds__(kThreads) decode_plain_kernel(const __grid_constant__ DecodeArgs a) {
-  __shared__ float query[1024 + 256], scores[kPageTokens], scratch[kWarps];
+__global__ void __launch_bounds__(kThreads, 4) decode_plain_kernel(const __grid_constant__ DecodeArgs a) {
+  __shared__ float query[1024 + 256], scores[kPageTokens], scratch[kWarps], out[1024];  // a column of out is one thread's
   const int32_t sequence = static_cast<int32_t>(blockIdx.x) / a.shape.heads, head = static_cast<int32_t>(blockIdx.x) % a.shape.heads;
   const int32_t split = static_cast<int32_t>(blockIdx.y), thread = static_cast<int32_t>(threadIdx.x), group = head / (a.shape.heads / a.shape.groups);
   const SplitWork work = split_work(a, sequence, split);
@@ -40,10 +39,11 @@ __global__ void __launch_bounds__(kThreads) decode_plain_kernel(const __grid_con
   if (split >= work.count) return;
 
   for (int32_t d = thread; d < a.shape.key_dim + a.shape.rope_dim; d += kThreads) query[d] = query_value<T>(a, sequence, head, d);
+  for (int32_t column = thread; column < a.shape.value_dim; column += kThreads) out[column] = 0;
   __syncthreads();
   const PagedRows& values = a.shape.values_are_keys ? a.key : a.value;
   const PagedRows& affine = a.shape.values_are_keys ? a.affine : a.value_affine;
-  float out[kColumns] = {}, largest = -INFINITY, sum = 0;
+  float largest = -INFINITY, sum = 0;
   bool known = true;
   for (int32_t n = work.pages.first; n < work.pages.end; ++n) {
     const int32_t page = a.page_table[sequence * a.page_table_stride + n], start = n * static_cast<int32_t>(kPageTokens);
@@ -64,25 +64,19 @@ __global__ void __launch_bounds__(kThreads) decode_plain_kernel(const __grid_con
     sum = sum * factor + block_sum<kThreads>(weight, scratch);  // its barriers show the weights to all
     largest = higher;
     const int32_t tokens = work.length - start < kPageTokens ? work.length - start : static_cast<int32_t>(kPageTokens);
-#pragma unroll
-    for (int i = 0; i < kColumns; ++i) {
-      const int32_t column = thread + i * kThreads;
-      if (column >= a.shape.value_dim) continue;
+    for (int32_t column = thread; column < a.shape.value_dim; column += kThreads) {
       float more = 0;
       for (int32_t t = 0; t < tokens; ++t) {
         const CacheRow row{page, t, group};
         more += scores[t] * cache_value<kKind>(values.data, row_start(values, row), static_cast<const Half*>(affine.data) + row_start(affine, row), a.shape.quant_group, column);
       }
-      out[i] = out[i] * factor + more;
+      out[column] = out[column] * factor + more;
     }
     __syncthreads();  // before the next page's scores
   }
   const float log_sum = known ? largest + logf(sum) : NAN;
-#pragma unroll
-  for (int i = 0; i < kColumns; ++i) {
-    const int32_t column = thread + i * kThreads;
-    if (column >= a.shape.value_dim) continue;
-    const float value = known ? out[i] / sum : NAN;
+  for (int32_t column = thread; column < a.shape.value_dim; column += kThreads) {
+    const float value = known ? out[column] / sum : NAN;
     if (work.count == 1) out_row<T>(a, sequence, head)[column] = from_float<T>(value);
     else partial_row(a, sequence, head, split)[column] = value;
   }

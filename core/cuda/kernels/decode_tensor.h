@@ -16,7 +16,8 @@ template <class T, int kRows, int kWidth, Source kSource>
 struct DecodeBlock {
   using Grid = ScoreGrid<kRows>;
   static constexpr bool kHeldQueries = Grid::dim_parts == 2;                          // in registers
-  static constexpr int kSteps = (kWidth + kRopeRoom) / 16 / Grid::dim_parts;          // of 16 dims, of a warp
+  static constexpr int kDims = kWidth + (kSource == Source::keys_values ? 0 : kRopeRoom);  // of a key, at most
+  static constexpr int kSteps = kDims / 16 / Grid::dim_parts;                         // of 16 dims, of a warp
   static constexpr int kUnits = kWidth / 16 / kDecodeWarps;                           // of 16 columns of the result, of a warp
   static constexpr int kSlot = kHeldQueries ? 16 : 8;                                 // bytes of a lane and score tile
   static constexpr bool kCodes = kSource == Source::codes;
@@ -90,19 +91,22 @@ struct DecodeBlock {
     }
     commit_copies();
   }
+
   // ---- scores ------------------------------------------------------------------------------------------------------
 
   __device__ __forceinline__ unsigned char* slot(int row_tile, int key_tile) const { return shared + at.scores + ((row_tile * kKeyTiles + key_tile) * 32 + lane) * kSlot; }
 
-  // This warp's part of q page^T; `own`: the tiles that it finishes, summed over the parts of the products' length.
+  // This warp's part of q page^T; `own`: the tiles that it finishes, summed over the parts of the products' length. kFull: widths are the
+  // instance's own, and no step asks whether there is one.
+  template <bool kFull>
   __device__ __forceinline__ void multiply_scores(const unsigned char* tile, float (&own)[Grid::own_tiles][4]) {
     float s[Grid::key_tiles][4] = {};
-    const int pitch = tile_pitch(dims()), steps = dims() / 16;
+    const int pitch = kFull ? tile_pitch(kDims) : tile_pitch(dims()), steps = dims() / 16;
     const RowChunk from = b_address(lane), from_query = a_address(lane);
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
       const int step = i * Grid::dim_parts + Grid::dim_part(warp);
-      if (step >= steps) break;
+      if (!kFull && step >= steps) break;
       uint32_t fragment[4];
       if constexpr (!kHeldQueries) load_matrices(fragment, shared + at.queries + swizzled(Grid::row_tile(warp) * 16 + from_query.row, 2 * step + from_query.chunk, pitch) * 16);
 #pragma unroll
@@ -213,6 +217,7 @@ struct DecodeBlock {
   }
 
   // The result's columns unit * 16 .. + 15, unit = u * 8 + warp.
+  template <bool kFull>
   __device__ __forceinline__ void multiply_values(const unsigned char* tile, int pitch) {
     const RowChunk from = b_transposed_address(lane);
     const int units = a.shape.value_dim / 16;
@@ -230,7 +235,7 @@ struct DecodeBlock {
 #pragma unroll
       for (int u = 0; u < kUnits; ++u) {
         const int unit = u * kDecodeWarps + warp;
-        if (unit >= units) break;
+        if (!kFull && unit >= units) break;
         uint32_t values[4];
         load_matrices_transposed(values, tile + swizzled(block * 16 + from.row, 2 * unit + from.chunk, pitch) * 16);
 #pragma unroll
@@ -252,6 +257,16 @@ struct DecodeBlock {
     else wait_copies<0>();
   }
 
+  template <bool kFull>
+  __device__ __forceinline__ void work_on(int32_t n, const unsigned char* tile) {
+    float own[Grid::own_tiles][4];
+    multiply_scores<kFull>(tile, own);
+    weigh(own, n);
+    rescale();
+    if constexpr (kSource == Source::keys_values) multiply_values<kFull>(tile + at.key_tile, kFull ? tile_pitch(kWidth) : tile_pitch(a.shape.value_dim));
+    else multiply_values<kFull>(tile, kFull ? tile_pitch(kDims) : tile_pitch(dims()));
+  }
+
   __device__ __forceinline__ void run() {
     for (int i = 0; i < 2; ++i) {
       largest[i] = -INFINITY;
@@ -267,9 +282,10 @@ struct DecodeBlock {
     for (int i = 0; i < ahead; ++i) load(work.pages.first + i, page_of(work.pages.first + i));
     load_queries();
     int32_t upcoming = page_of(work.pages.first + ahead);
+    const bool full = dims() == kDims && a.shape.value_dim == kWidth;
     for (int32_t n = work.pages.first; n < work.pages.end; ++n) {
       unsigned char* stage = shared + at.stages + (n - work.pages.first) % a.plan.stages * at.stage;
-      const unsigned char *keys = stage, *values = stage;
+      const unsigned char* tile = stage;
       if (!kCodes && ahead == 0) {  // room for one page alone
         __syncthreads();
         load(n, upcoming);
@@ -279,19 +295,15 @@ struct DecodeBlock {
       __syncthreads();  // the page is whole, and nobody reads the one before
       if constexpr (kCodes) {
         pages().expand(stage, shared + at.tiles);
-        keys = values = shared + at.tiles;
+        tile = shared + at.tiles;
         __syncthreads();  // the tile is whole, the stage free
       }
       if (kCodes || ahead > 0) {
         load(n + ahead, upcoming);
         upcoming = page_of(n + ahead + 1);
       }
-      float own[Grid::own_tiles][4];
-      multiply_scores(keys, own);
-      weigh(own, n);
-      rescale();
-      if constexpr (kSource == Source::keys_values) multiply_values(values + at.key_tile, tile_pitch(a.shape.value_dim));
-      else multiply_values(values, tile_pitch(dims()));
+      if (full) work_on<true>(n, tile);
+      else work_on<false>(n, tile);
     }
     wait_copies<0>();
   }

@@ -63,6 +63,9 @@ int allocate(void** out, size_t bytes) { return finish(cudaMalloc(out, bytes)); 
 int release(void* memory) { return finish(cudaFree(memory)); }
 int copy_in(void* card, const void* host, size_t bytes) { return finish(cudaMemcpy(card, host, bytes, cudaMemcpyHostToDevice)); }
 int copy_out(void* host, const void* card, size_t bytes) { return finish(cudaMemcpy(host, card, bytes, cudaMemcpyDeviceToHost)); }
+int copy(void* to, const void* from, size_t bytes, void* stream) {
+  return finish(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream)));
+}
 int synchronize() { return finish(cudaDeviceSynchronize()); }
 
 }  // namespace mla::gpu::runtime

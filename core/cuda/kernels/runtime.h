@@ -14,6 +14,7 @@ int allocate(void** out, size_t bytes);
 int release(void* memory);
 int copy_in(void* card, const void* host, size_t bytes);
 int copy_out(void* host, const void* card, size_t bytes);
+int copy(void* to, const void* from, size_t bytes, void* stream);
 int synchronize();
 
 }  // namespace mla::gpu::runtime
