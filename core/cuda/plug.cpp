@@ -74,7 +74,7 @@ Card open_card(const CudaTable& table, int index) {
   int count = 0;
   const int code = table.card_count(&count);
   if (code == kNoDevice || (code == 0 && count == 0)) fail<CudaError>("cuda", "wanted a CUDA device, but there is none; use --device cpu");
-  if (code == kOldDriver) fail<CudaError>("cuda", "wanted a driver for CUDA 13, got: ", table.error_text(code), "; update the driver, or use --device cpu");
+  if (code == kOldDriver) fail<CudaError>("cuda", "wanted a CUDA device with a driver for CUDA 13, but there is no driver or an older one (", table.error_text(code), "); update the driver, or use --device cpu");
   if (code != 0) fail<CudaError>("cuda", "wanted a CUDA device, got: ", table.error_text(code), "; use --device cpu");
   if (index < 0 || index >= count) fail<CudaError>("cuda", "wanted CUDA device ", index, ", got a machine with ", count);
   Card card{};
