@@ -22,7 +22,7 @@ std::string joined(const std::vector<fs::path>& places) {
   return text;
 }
 
-const CudaTable* open_file(const fs::path& file) {
+const CudaTable& open_file(const fs::path& file) {
   void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     const char* reason = dlerror();
@@ -33,15 +33,7 @@ const CudaTable* open_file(const fs::path& file) {
   if (entry == nullptr) fail<CudaError>("cuda", "wanted the function ", kTableSymbol, " in ", file.string(), ", but the file has none; it is no module of this program");
   const CudaTable* table = entry();
   check_table(*table, file.string());
-  return table;
-}
-
-const CudaTable* find_module() {
-  const std::vector<fs::path> places = module_places();
-  std::error_code ignored;
-  for (const fs::path& place : places)
-    if (fs::is_regular_file(place, ignored)) return open_file(place);
-  fail<CudaError>("cuda", "wanted the CUDA module ", kModuleName, ", looked for ", joined(places), ", found none; build with nvcc (docs/cuda.md) or name the file in MLAFORGE_CUDA_MODULE");
+  return *table;
 }
 
 }  // namespace
@@ -65,9 +57,16 @@ void check_table(const CudaTable& table, const std::string& where) {
     fail<CudaError>("cuda", "wanted the CUDA module of this build, but ", where, " has structs of other sizes; build program and module together");
 }
 
+const CudaTable& load_module(const std::vector<fs::path>& places) {
+  std::error_code ignored;
+  for (const fs::path& place : places)
+    if (fs::is_regular_file(place, ignored)) return open_file(place);
+  fail<CudaError>("cuda", "wanted the CUDA module ", kModuleName, ", looked for ", joined(places), ", found none; build with nvcc (docs/cuda.md) or name the file in MLAFORGE_CUDA_MODULE");
+}
+
 const CudaTable& open_module() {
-  static const CudaTable* table = find_module();  // an error is thrown again by the next call
-  return *table;
+  static const CudaTable& table = load_module(module_places());  // an error is thrown again by the next call
+  return table;
 }
 
 Card open_card(const CudaTable& table, int index) {

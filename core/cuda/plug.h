@@ -14,8 +14,11 @@ namespace mla::gpu {
 // Places where the module may lie, first to last.
 std::vector<std::filesystem::path> module_places();
 
-// Opens it once; later calls give the same table. Throws CudaError that says what was looked for and where, or why it could not be opened, or
+// Opens the first of `places` that is a file. Throws CudaError that says what was looked for and where, or why it could not be opened, or
 // that it is of another version of the program.
+const CudaTable& load_module(const std::vector<std::filesystem::path>& places);
+
+// The same of module_places(), once: later calls give the same table.
 const CudaTable& open_module();
 
 // Throws CudaError when version or sizes are not those of this program.

@@ -40,16 +40,15 @@ TEST_CASE("the module is looked for beside the program and in the library folder
 }
 
 TEST_CASE("a module that is not there is an error that says where it was looked for", "[cuda][plug][errors]") {
-  const Setting given("MLAFORGE_CUDA_MODULE", "/nowhere/libmlaforge_cuda.so");
-  CHECK_THROWS_WITH(open_module(), Catch::Contains("/nowhere/libmlaforge_cuda.so") && Catch::Contains("found none") && Catch::Contains("MLAFORGE_CUDA_MODULE"));
-  CHECK_THROWS_AS(open_module(), CudaError);  // once more, not a half-open one
+  CHECK_THROWS_WITH(load_module({"/nowhere/a.so", "/nowhere/b.so"}), Catch::Contains("/nowhere/a.so, /nowhere/b.so") && Catch::Contains("found none") && Catch::Contains("MLAFORGE_CUDA_MODULE"));
+  CHECK_THROWS_AS(load_module({}), CudaError);
 }
 
 TEST_CASE("a file that is no module is an error that names it", "[cuda][plug][errors]") {
   const test::TemporaryFolder folder;
   std::ofstream(folder / "broken.so") << "not a library";
-  const Setting given("MLAFORGE_CUDA_MODULE", (folder / "broken.so").string());
-  CHECK_THROWS_WITH(open_module(), Catch::Contains("broken.so"));
+  CHECK_THROWS_WITH(load_module({"/nowhere/a.so", folder / "broken.so"}), Catch::Contains("broken.so"));
+  CHECK_THROWS_WITH(load_module({std::filesystem::canonical("/proc/self/exe").parent_path() / "../lib/../tests/test_cuda"}), Catch::Contains("test_cuda"));  // a program
 }
 
 TEST_CASE("a module of another version or build is refused", "[cuda][plug][errors]") {
