@@ -115,7 +115,7 @@ TEST_CASE("decode kernels equal the reference on the card", "[cuda][decode][card
   check_all(test::card_operators());
 }
 
-TEST_CASE("a long context of many sequences equals the reference on the card", "[cuda][decode][card]") {
+TEST_CASE("a long context of many sequences equals the reference on the card", "[cuda][decode][card][long]") {
   if (test::no_card()) return;
   check_case(test::card_operators(), {"", mla_shape(128, 512, 64, Type::bf16), {8192, 1, 4097, 3000}});
   check_case(test::card_operators(), {"", mla_shape(32, 512, 64, Type::bf16, CacheKind::int8), {8192, 700}});
