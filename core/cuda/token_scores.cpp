@@ -1,13 +1,15 @@
-// CPU: a GEMM per stage and block of the vocabulary, then one pass over each row of the block. Elsewhere: the same blocks
-// through ATen.
+// A GEMM per stage and block of the vocabulary, then one pass over each row of the block: on the CPU by the loops below, on a card by the
+// CUDA module (token_scores_card.cpp); without the module a card's blocks come to the CPU.
 #include "core/cuda/token_scores.h"
 
 #include <ATen/Parallel.h>
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "core/base/error.h"
+#include "core/cuda/plug.h"
 #include "core/tensor/loops.h"
 #include "core/tensor/products.h"
 
@@ -90,7 +92,24 @@ void join_block(const std::vector<at::Tensor>& blocks, int64_t row, int64_t firs
   }
 }
 
-void check(const std::vector<StageHidden>& stages, const at::Tensor& targets) {
+// The card's operators for these tensors; null where the CPU's loops are due.
+const gpu::Operators* operators_for(const std::vector<StageHidden>& stages) {
+  const at::ScalarType dtype = stages[0].hidden.scalar_type();
+  if (!stages[0].hidden.is_cuda() || stages.size() > gpu::kMaxStagesOfScores) return nullptr;
+  if (dtype != at::kFloat && dtype != at::kHalf && dtype != at::kBFloat16) return nullptr;
+  static const std::optional<gpu::Operators> found = []() -> std::optional<gpu::Operators> {
+    try {
+      return gpu::Operators(gpu::open_module());
+    } catch (const CudaError&) {
+      return std::nullopt;  // not built: the blocks come to the host
+    }
+  }();
+  return found ? &*found : nullptr;
+}
+
+}  // namespace
+
+void check_token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets) {
   if (stages.empty()) fail<ShapeError>("token_scores", "wanted at least one stage, got none");
   for (const StageHidden& stage : stages)
     if (stage.hidden.dim() != 2 || stage.head.dim() != 2 || stage.hidden.size(1) != stage.head.size(1) ||
@@ -99,10 +118,9 @@ void check(const std::vector<StageHidden>& stages, const at::Tensor& targets) {
                        ",D], got ", stage.hidden.sizes(), " and ", stage.head.sizes());
 }
 
-}  // namespace
-
 TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets) {
-  check(stages, targets);
+  check_token_scores(stages, targets);
+  if (const gpu::Operators* operators = operators_for(stages)) return token_scores_with(*operators, stages, targets);
   const int64_t tokens = targets.numel(), vocabulary = stages[0].head.size(0);
   const auto count = static_cast<int64_t>(stages.size());
   TokenScores out{at::zeros({count, tokens}, at::kDouble), at::zeros({count, tokens}, at::kDouble),

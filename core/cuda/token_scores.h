@@ -5,6 +5,10 @@
 
 #include <vector>
 
+namespace mla::gpu {
+class Operators;  // core/cuda/plug.h
+}
+
 namespace mla {
 
 struct StageHidden {
@@ -24,6 +28,14 @@ struct TokenScores {
 // targets [N] int64 in [0,V). Products in the tensors' dtype, exponentials and block sums in fp32 with the row maximum
 // subtracted, blocks joined in fp64. Throws ShapeError.
 TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets);
+
+// Throws ShapeError for stages and targets that do not fit together.
+void check_token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets);
+
+// The same with a module's operator in place of the host's loops: logits stay where the tensors are, and nothing returns before all
+// blocks of the vocabulary are joined. token_scores() does this for tensors on a card whose dtype is fp32, fp16 or bf16 and up to eight
+// stages, where the CUDA module is found; without it each block of logits is copied to the host. Sums of exponentials are equal up to rounding.
+TokenScores token_scores_with(const gpu::Operators& operators, const std::vector<StageHidden>& stages, const at::Tensor& targets);
 
 namespace reference {  // fp64 throughout, all logits at once: for tests
 TokenScores token_scores(const std::vector<StageHidden>& stages, const at::Tensor& targets);
