@@ -49,10 +49,12 @@ std::vector<int64_t> SafetensorsFolder::shape(const std::string& name) const { r
 
 at::Tensor SafetensorsFolder::load(const std::string& name, at::ScalarType dtype) const {
   const SafeTensor& tensor = find(name);
+  const MappedFile& file = owner_.at(name)->file();
   static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
                                                         {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
   at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
   if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
+  file.release(static_cast<std::size_t>(tensor.bytes.data() - file.bytes().data()), tensor.bytes.size());
   const at::Tensor values = raw.to(dtype);
   require_finite_tensor(values, name, path_);
   return values;
