@@ -129,8 +129,7 @@ TEST_CASE("statistics that a stream measured are found by a conversion in memory
   CHECK(equal(first, take_all(*cached_stats_stream("two", measure, &hit))));
   CHECK(hit);
 
-  const auto half = cached_stats_stream("three", measure, &hit);  // ends early, as a killed one does
-  half->next(stream.with_layer(0), 0);
+  cached_stats_stream("three", measure, &hit)->next(stream.with_layer(0), 0);  // ends early, as a killed one does
   CHECK(equal(first, cached_stats("three", [&] { return collect_stats(model, samples, kinds); }, &hit)));
   CHECK_FALSE(hit);
 }
