@@ -80,6 +80,12 @@ TEST_CASE("each target's folder is checked, says where it loads, and carries the
   }
 }
 
+TEST_CASE("a model whose keys turn in every dim is written for transformers, read back and equal", "[export]") {
+  Bench bench(convert_with(tiny_decoder(), "mla_retrofit", {{"rope_mode", "extend"}}).converted);
+  CHECK(bench.write("transformers")["parity"]["kl_nats"].get<double>() <= kExactNats);
+  CHECK(read_json_file(bench.folder / "out/config.json")["qk_nope_head_dim"] == 0);
+}
+
 TEST_CASE("a folder that is not checked says so", "[export]") {
   Bench bench(converted());
   const Json exported = bench.write("transformers", false);
