@@ -1,7 +1,9 @@
 // Tiny models written for each target: what is recorded, what is refused, what a failed comparison leaves.
 #include "experiments/model_export.h"
 
+#include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -191,5 +193,27 @@ TEST_CASE("weights of 16 bits with biases, experts and norms behind the layers a
     Bench bench(in_bf16(family_model(name)));
     INFO(name);
     CHECK(bench.write("mlaforge")["parity"]["kl_nats"].get<double>() > 0);
+  }
+}
+
+// tests/oracle/export_families.py: transformers' own logits with our exports.
+TEST_CASE("every method that lists transformers was measured there on every family that has a place in DeepSeek's classes", "[export][golden]") {
+  const Json measured = read_json_file(golden("export_families.json"));
+  std::map<std::string, std::set<std::string>> families;  // by method
+  for (const Json& row : measured["rows"]) {
+    const std::string method = row["method"], family = row["family"];
+    INFO(family << ", " << method);
+    if (row.contains("refused")) {
+      CHECK_THAT(row["refused"].get<std::string>(), Contains("transformers cannot hold this model"));
+      continue;
+    }
+    CHECK(row["kl_nats"].get<double>() <= kExactNats);
+    CHECK(row["bf16_ratio"].get<double>() <= 1.25);
+    families[method.substr(0, method.find(','))].insert(family);
+  }
+  for (const RecipeEntry* entry : recipes()) {
+    const bool lists = std::any_of(entry->exports.begin(), entry->exports.end(), [](const char* target) { return std::string(target) == "transformers"; });
+    INFO(entry->name);
+    CHECK(families[entry->name].size() == (lists ? 8u : 0u));
   }
 }

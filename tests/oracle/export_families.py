@@ -8,7 +8,7 @@ A tiny random model of each family (family_goldens.py: six query heads on two KV
 `convert --for transformers` and, for our own logits, with `convert --for mlaforge`, both at fp32. transformers loads the first as
 DeepseekV3ForCausalLM without missing or unexpected tensors; the mean KL divergence over 256 tokens must be at most 1e-7 nats. Then the export
 is written again in bf16 (`export-model`), and what transformers loses with it in bf16, against our fp32 logits, is held against
-what the unconverted model loses in bf16, over the same tokens: 1.25 times as much is the bound of the mean over a method's families.
+what the unconverted model loses in bf16, over the same tokens: at most 1.25 times as much.
 A model that the target cannot hold is recorded with the program's reason. Writes one row per family and method as soon as it is measured; rows that
 the file has already are not measured again, so remove it first where the program has changed.
 Run with transformers 5.24.0, torch 2.11.0.
@@ -115,7 +115,7 @@ def main(args):
                 write(out, rows)
     means = write(out, rows)
     print("mean ratio of bf16 losses by method:", means)
-    return all(row.get("kl_nats", 0.0) <= EXACT_NATS for row in rows) and all(mean <= BF16_SHARE for mean in means.values())
+    return all(row.get("kl_nats", 0.0) <= EXACT_NATS and row.get("bf16_ratio", 0.0) <= BF16_SHARE for row in rows)
 
 
 def write(out, rows):
