@@ -63,7 +63,7 @@ def write_model(name, folder):
     original = config if name != "mimo" else json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(original))
     with torch.no_grad():
-        model = getattr(transformers, kind + "ForCausalLM").from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        model = getattr(transformers, kind + "ForCausalLM").from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
         ids = torch.randint(0, VOCABULARY, (SAMPLES, TOKENS), generator=torch.Generator().manual_seed(3))
         exact = model(ids).logits.float()
         _, loss = distance(exact, model.to(torch.bfloat16)(ids).logits.float())
