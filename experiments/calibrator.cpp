@@ -14,6 +14,31 @@ namespace {
 constexpr int64_t kMostTraced = int64_t{2} << 30;  // bytes of the original's stream that may wait for the healers
 constexpr int64_t kLeastHeldOut = 8;  // samples that a search scores on, else a quarter as many as calibrate
 
+void report_found(const CalibrationSamples& samples) {
+  status("Calibrated", "statistics of " + std::to_string(samples.tokens()) + " tokens found in the cache");
+}
+
+// Layer by layer: norms of rotary pairs that a file gave in place of measured ones, or a look at those of all layers in the end.
+class PairStats : public StatsStream {
+ public:
+  PairStats(std::unique_ptr<StatsStream> inner, const std::vector<PairNorms>& given, std::function<void(const CalibrationStats&)> at_end)
+      : inner_(std::move(inner)), given_(given), at_end_(std::move(at_end)) {}
+  LayerParts reads() const override { return inner_ ? inner_->reads() : LayerParts::outline; }
+  LayerStats next(const Decoder& model, int64_t layer) override {
+    LayerStats stats = inner_ ? inner_->next(model, layer) : LayerStats();
+    if (!given_.empty()) stats.pairs = given_.at(static_cast<std::size_t>(layer));
+    seen_.emplace_back().pairs = stats.pairs;
+    if (seen_.size() == model.layers.size()) at_end_(seen_);
+    return stats;
+  }
+
+ private:
+  std::unique_ptr<StatsStream> inner_;
+  const std::vector<PairNorms>& given_;
+  std::function<void(const CalibrationStats&)> at_end_;
+  CalibrationStats seen_;
+};
+
 }  // namespace
 
 Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe)
@@ -56,7 +81,11 @@ Calibrator::Calibrator(const CalibrationFlags& flags, const std::string& data_ro
 
 void Calibrator::write_own(int64_t count, const CalibrationFlags& flags, const Decoder& model) {
   const int64_t length = flags.samples.max_seqlen;
-  const auto write = [&] { return NamedTensors{{"ids", write_samples(model, count, length, flags.samples.seed)}}; };
+  const auto write = [&] {
+    if (model.layers.empty())
+      fail<UsageError>("calibration", "wanted --cal-self-samples 0: the model writes such samples only when it is in memory; or leave --stream out");
+    return NamedTensors{{"ids", write_samples(model, count, length, flags.samples.seed)}};
+  };
   const std::string key = "self samples 1\n" + model_key_ + '\n' + Json{count, length, flags.samples.seed}.dump();
   const at::Tensor ids = find_tensor(use_cache_ ? cached_tensors("samples", key, write) : write(), "ids");
   add_samples(ids, flags.samples.batch_size, samples_);
@@ -72,9 +101,31 @@ CalibrationStats Calibrator::measure(const Decoder& model, const StatKinds& kind
   const auto run = [&] { return collect_stats(model, samples, kinds, traces ? &trace_ : nullptr); };
   if (!use_cache_) return run();
   bool hit = false;
-  CalibrationStats stats = cached_stats("statistics 2\n" + model_key_ + '\n' + samples.key + '\n' + state + names_of(kinds), run, &hit);
-  if (hit) status("Calibrated", "statistics of " + std::to_string(samples.tokens()) + " tokens found in the cache");
+  CalibrationStats stats = cached_stats(stats_key(kinds, state, samples), run, &hit);
+  if (hit) report_found(samples);
   return stats;
+}
+
+std::string Calibrator::stats_key(const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples) const {
+  return "statistics 2\n" + model_key_ + '\n' + samples.key + '\n' + state + names_of(kinds);
+}
+
+std::unique_ptr<StatsStream> Calibrator::layer_by_layer(const Decoder& frame, const StatKinds& asked, const std::string& state) {
+  StatKinds kinds = asked;
+  if (!qk_norms_.empty()) kinds.pair_norms = false;
+  std::unique_ptr<StatsStream> stats;
+  if (kinds.any()) {
+    const auto measure = [&] { return measured_stats(frame, samples_, kinds); };
+    bool hit = false;
+    stats = use_cache_ ? cached_stats_stream(stats_key(kinds, state, samples_), measure, &hit) : measure();
+    if (hit) report_found(samples_);
+  }
+  if (!asked.pair_norms || (qk_norms_.empty() && save_qk_norms_.empty())) return stats;
+  return std::make_unique<PairStats>(std::move(stats), qk_norms_, [this](const CalibrationStats& all) { keep_pair_norms(all); });
+}
+
+void Calibrator::keep_pair_norms(const CalibrationStats& stats) const {
+  if (!save_qk_norms_.empty()) write_file_atomically(save_qk_norms_, pair_ranks(stats, per_query_head_).dump() + '\n');
 }
 
 CalibrationStats Calibrator::collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples) {
@@ -88,7 +139,7 @@ CalibrationStats Calibrator::collect_from(const Decoder& model, StatKinds kinds,
 
 CalibrationStats Calibrator::collect(const Decoder& model, const StatKinds& kinds, const std::string& state) {
   CalibrationStats stats = collect_from(model, kinds, state, samples_);
-  if (kinds.pair_norms && !save_qk_norms_.empty()) write_file_atomically(save_qk_norms_, pair_ranks(stats, per_query_head_).dump() + '\n');
+  if (kinds.pair_norms) keep_pair_norms(stats);
   return stats;
 }
 

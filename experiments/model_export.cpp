@@ -7,6 +7,7 @@
 #include "core/base/files.h"
 #include "core/base/names.h"
 #include "core/base/progress.h"
+#include "core/calibration/stats_stream.h"
 #include "core/model/deepseek_folder.h"
 #include "core/model/deepseek_gguf.h"
 #include "core/tokenizer/chat_template.h"
@@ -41,46 +42,48 @@ at::Tensor check_ids(const CalibrationSamples& samples) {
 }
 
 // The model with a norm on every latent, its weight calibrated; the queries' own latents stay as they are.
-Decoder with_latent_norms(const Decoder& model, const CalibrationSamples& samples) {
-  Decoder normed = model;
-  const auto layer_of = [](Decoder& decoder, std::size_t i) { return std::get_if<MlaWeights>(&decoder.layers[i].attention); };
-  for (std::size_t i = 0; i < normed.layers.size(); ++i) {
-    const MlaWeights* layer = layer_of(normed, i);
-    if (layer == nullptr || layer->kv_a_norm.defined()) return normed;  // to_deepseek_form says why it cannot be held, or nothing is missing
+LayerStream with_latent_norms(const LayerStream& model, const CalibrationSamples& samples) {
+  for (int64_t layer = 0; layer < model.layers(); ++layer) {
+    const AttentionWeights attention = model.read(layer, LayerParts::outline).attention;
+    const auto* latent = std::get_if<MlaWeights>(&attention);
+    if (latent == nullptr || latent->kv_a_norm.defined()) return model;  // to_deepseek_form says why it cannot be held, or nothing is missing
   }
-  add_latent_norms(normed, LatentNorm::calibrated, [&](const Decoder& decoder, const StatKinds& kinds, const std::string&) { return collect_stats(decoder, samples, kinds); }, "");
-  for (std::size_t i = 0; i < normed.layers.size(); ++i) layer_of(normed, i)->q_a_norm = std::get<MlaWeights>(model.layers[i].attention).q_a_norm;
-  return normed;
+  const std::unique_ptr<StatsStream> stats = measured_stats(model.frame(), samples, {.latent_scales = true});
+  std::vector<LatentScales> scales;
+  for (int64_t layer = 0; layer < model.layers(); ++layer) scales.push_back(stats->next(model.with_layer(layer), layer).latents);
+  return model.changed(model.frame(), [scales](int64_t layer, LayerParts, DecoderLayer& weights) {
+    const at::Tensor query_norm = std::get<MlaWeights>(weights.attention).q_a_norm;
+    set_latent_norms(weights.attention, layer, LatentNorm::calibrated, scales[static_cast<std::size_t>(layer)]);
+    std::get<MlaWeights>(weights.attention).q_a_norm = query_norm;
+  });
 }
 
-Json export_own(const ExportSource& source, Json record, bool checks, const std::string& out) {
+Json export_own(const ExportSource& source, Json record, const ExportFlags& flags, bool checks, const std::string& out) {
   const auto check = [&](const std::filesystem::path& written) {
-    const Decoder read = load_decoder(*Checkpoint::open(written), source.model.device(), source.model.dtype());
-    record["parity"] = require_parity(source.model, read, check_ids(source.samples));
+    record["parity"] = check_written(source.model, flags.target, written, check_ids(source.samples));
     return Json{{"parity", record["parity"]}};
   };
-  save_model(source.model, tokenizer_files(find_model(source.files.path), *source.files.tokenizer), record, out, checks ? CheckWritten(check) : nullptr);
+  save_model(source.model, tokenizer_files(find_model(source.files.path), *source.files.tokenizer), record, out, checks ? CheckWritten(check) : nullptr, flags.shard_bytes);
   return record;
 }
 
-Json export_deepseek(const ExportSource& source, Json record, const std::string& target, bool checks, const std::string& out) {
-  const bool exact = target == "transformers", gguf = target == "llama.cpp";
-  const DeepseekShape shape = deepseek_shape(target, static_cast<int64_t>(source.model.layers.size()));
-  const Decoder form = to_deepseek_form(exact ? source.model : with_latent_norms(source.model, source.samples), shape);
+Json export_deepseek(const ExportSource& source, Json record, const ExportFlags& flags, bool checks, const std::string& out) {
+  const bool exact = flags.target == "transformers", gguf = flags.target == "llama.cpp";
+  const DeepseekShape shape = deepseek_shape(flags.target, source.model.layers());
+  const LayerStream form = to_deepseek_form(exact ? source.model : with_latent_norms(source.model, source.samples), shape, source.scratch);
   const at::Tensor ids = check_ids(source.samples);
   if (!exact) {
     const Parity cost = compare_logits(source.model, form, ids);
     record["approximation"] = {{"what", "latent norm with a calibrated weight"}, {"tokens", cost.tokens}, {"kl_nats", cost.kl_nats}, {"max_logit_difference", cost.max_difference}};
   }
   const auto check = [&](const std::filesystem::path& written) {
-    const Decoder read = gguf ? load_deepseek_gguf(written / "model.gguf", form.device(), form.dtype()) : load_deepseek(written, form.device(), form.dtype());
-    record["parity"] = require_parity(exact ? source.model : form, read, ids);
+    record["parity"] = check_written(exact ? source.model : form, flags.target, written, ids);
     return Json{{"parity", record["parity"]}};
   };
   const CheckWritten checked = checks ? CheckWritten(check) : nullptr;
   const std::filesystem::path model = find_model(source.files.path);
   if (!gguf) {
-    save_deepseek(form, exact ? "hf-only" : target, tokenizer_files(model, *source.files.tokenizer), record, out, checked);
+    save_deepseek(form, exact ? "hf-only" : flags.target, tokenizer_files(model, *source.files.tokenizer), record, out, checked, flags.shard_bytes);
     return record;
   }
   FreshFolder folder(out);
@@ -95,6 +98,18 @@ void add_export_flags(CLI::App& command, ExportFlags& flags) {
   command.add_option("--for", flags.target, "Program that is to load it: " + join(kTargets) + " [mlaforge]")->check(CLI::IsMember(kTargets));
   command.add_flag_callback("--check", [&flags] { flags.check = true; }, "Read back what was written and compare its logits before calling it done [up to 1e9 parameters]");
   command.add_flag_callback("--no-check", [&flags] { flags.check = false; }, "Do not");
+  command.add_option_function<double>("--shard-size", [&flags](double gigabytes) { flags.shard_bytes = static_cast<std::size_t>(gigabytes * 1e9); },
+                                      "GB of weights in one safetensors file [5]")->check(CLI::Range(1e-6, 1e6));
+}
+
+Json check_written(const LayerStream& wanted, const std::string& target, const std::filesystem::path& written, const at::Tensor& ids) {
+  const at::Device device = wanted.frame().device();
+  const at::ScalarType dtype = wanted.frame().dtype();
+  const auto read = [&] {
+    if (target == "mlaforge") return open_layers(Checkpoint::open(written), device, dtype);
+    return target == "llama.cpp" ? open_deepseek_gguf(written / "model.gguf", device, dtype) : open_deepseek(written, device, dtype);
+  };
+  return require_parity(wanted, read(), ids);
 }
 
 Json export_model(const ExportSource& source, const ExportFlags& flags, const std::string& out) {
@@ -104,7 +119,7 @@ Json export_model(const ExportSource& source, const ExportFlags& flags, const st
   record["target"] = flags.target;
   record["loads_in"] = loads_in(flags.target);
   record["parity"] = nullptr;
-  return flags.target == "mlaforge" ? export_own(source, std::move(record), checks, out) : export_deepseek(source, std::move(record), flags.target, checks, out);
+  return flags.target == "mlaforge" ? export_own(source, std::move(record), flags, checks, out) : export_deepseek(source, std::move(record), flags, checks, out);
 }
 
 std::string describe_export(const Json& exported, const std::string& out) {

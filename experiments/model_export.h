@@ -5,7 +5,8 @@
 #include <string>
 
 #include "core/calibration/samples.h"
-#include "core/checkpoint/fresh_folder.h"
+#include "core/checkpoint/directory_writer.h"
+#include "core/model/layer_stream.h"
 #include "experiments/session.h"
 
 namespace mla {
@@ -13,6 +14,7 @@ namespace mla {
 struct ExportFlags {
   std::string target = "mlaforge";  // mlaforge, transformers, vllm, llama.cpp
   std::optional<bool> check;        // by default for models of at most kCheckedParameters
+  std::size_t shard_bytes = kShardBytes;
 };
 void add_export_flags(CLI::App& command, ExportFlags& flags);
 
@@ -20,15 +22,20 @@ inline constexpr int64_t kCheckedParameters = 1'000'000'000;
 
 struct ExportSource {
   const LoadedModel& files;      // where tokenizer, chat template and name are taken from
-  const Decoder& model;          // what is written
+  LayerStream model;             // what is written
   Json record;                   // becomes mla_conversion.json, with target, loads_in and parity
   const CalibrationSamples& samples;  // what parity is measured on; where a target wants a latent norm, its weight too
+  std::optional<std::filesystem::path> scratch = {};  // folder for what waits on disk where the model streams; else all is in memory
 };
 
 // Writes the folder `out`; llama.cpp's has model.gguf in it. Returns what was measured: {"target", "loads_in", "parity": null or
 // {"tokens", "max_logit_difference", "kl_nats", "bound_nats"}, "approximation": null or {"kl_nats", ...}}. Throws ConfigError where the
 // target cannot hold the model, NumericalError where what was written does not compute what it should: then no folder is left.
 Json export_model(const ExportSource& source, const ExportFlags& flags, const std::string& out);
+
+// Reads back the folder `written` that was made for `target` and holds its logits against those of `wanted` over `ids` [1,T]. Returns and
+// throws as require_parity does, and as the target's reader.
+Json check_written(const LayerStream& wanted, const std::string& target, const std::filesystem::path& written, const at::Tensor& ids);
 
 // One or two lines that say what `exported` holds.
 std::string describe_export(const Json& exported, const std::string& out);

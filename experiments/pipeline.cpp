@@ -1,6 +1,7 @@
 #include "experiments/pipeline.h"
 
 #include <cmath>
+#include <sstream>
 
 #include "core/base/error.h"
 #include "core/base/process.h"
@@ -61,13 +62,13 @@ Windows corpus_windows(const CorpusFlags& flags, const std::string& data_root, c
 }
 
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
-                         const Calibrator& calibrator, const Conversion& conversion, const Json& search) {
+                         const Calibrator& calibrator, const WrittenConversion& conversion, const Json& search) {
   const std::string source = model_inputs(original)[0].sha256;
   Json described{{"method", method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()},
           {"calibration_sha256", calibrator.input() ? Json(calibrator.input()->sha256) : Json()},
           {"healing_tokens", conversion.healing.tokens}, {"healing_seconds", conversion.healing.seconds},
           {"source_model", original.name}, {"source_sha256", source}, {"dtype", original.dtype}, {"ranks", conversion.ranks},
-          {"kv_values_original", rounded(original.decoder.cache_values_per_token_per_layer())},
+          {"kv_values_original", rounded(conversion.original.cache_values_per_token_per_layer())},
           {"kv_values", rounded(conversion.converted.cache_values_per_token_per_layer())}};
   if (!search.is_null()) described["search"] = search;
   return described;
@@ -75,11 +76,23 @@ Json describe_conversion(const LoadedModel& original, const std::string& method,
 
 Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
                       const Conversion& conversion, const ExportFlags& flags, const std::string& out) {
+  return write_conversion(original, method, resolved, calibrator, WrittenConversion{original.decoder, conversion.converted, conversion.ranks, conversion.healing}, flags, out);
+}
+
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const WrittenConversion& conversion, const ExportFlags& flags, const std::string& out) {
   const CalibrationSamples* samples = calibrator.samples();
   std::optional<CalibrationSamples> built_in;
   if (samples == nullptr) samples = &built_in.emplace(built_in_samples(*original.tokenizer, original.decoder.config.max_position));
   const Json record = describe_conversion(original, method, resolved.recipe, calibrator, conversion, resolved.search);
-  return export_model({original, conversion.converted, record, *samples}, flags, out);
+  return export_model({original, conversion.converted, record, *samples, conversion.scratch}, flags, out);
+}
+
+std::string describe_written(const std::string& out, const std::string& label, const WrittenConversion& conversion) {
+  std::ostringstream text;
+  text << out << ": " << label << ", " << conversion.converted.cache_values_per_token_per_layer() << " of " << conversion.original.cache_values_per_token_per_layer()
+       << " cache values per token and layer, " << conversion.converted.parameters() << " parameters\n";
+  return text.str();
 }
 
 namespace {

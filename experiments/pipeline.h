@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/run_record.h"
+#include "core/calibration/stats_stream.h"
 #include "eval/perplexity.h"
 #include "experiments/cache_options.h"
 #include "experiments/run_options.h"
@@ -42,6 +43,8 @@ class Calibrator {
   Calibrator(const CalibrationFlags& flags, const std::string& data_root, const LoadedModel& model, const Recipe& recipe);
   CalibrationStats collect(const Decoder& model, const StatKinds& kinds, const std::string& state);
   ConversionSource callback();  // decompositions are cached where statistics are
+  // collect() for a model whose layers come one at a time: the cache is read and written layer by layer. It outlives what is returned.
+  std::unique_ptr<StatsStream> layer_by_layer(const Decoder& frame, const StatKinds& kinds, const std::string& state);
   std::string cache_key() const;  // of model and samples; empty with --no-stats-cache
   const CalibrationSamples* samples() const { return samples_.batches.empty() ? nullptr : &samples_; }
 
@@ -60,6 +63,8 @@ class Calibrator {
 
  private:
   CalibrationStats measure(const Decoder& model, const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples);
+  std::string stats_key(const StatKinds& kinds, const std::string& state, const CalibrationSamples& samples) const;
+  void keep_pair_norms(const CalibrationStats& stats) const;  // --save-qk-norms
   void write_own(int64_t count, const CalibrationFlags& flags, const Decoder& model);
   CalibrationStats collect_from(const Decoder& model, StatKinds kinds, const std::string& state, const CalibrationSamples& samples);
 
@@ -87,15 +92,28 @@ std::string model_key_of(const LoadedModel& model);
 // "Found" on stderr where the cache held hidden states, and a warning where it had no room for more.
 void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& options);
 
+// A model before and after, in memory or layer by layer, and how it was made.
+struct WrittenConversion {
+  LayerStream original, converted;
+  const std::vector<LayerRanks>& ranks;
+  const Healing& healing;
+  std::optional<std::filesystem::path> scratch = {};  // as export_model's
+};
+
 // What is stored beside weights: enough to say what a converted folder is.
 Json describe_conversion(const LoadedModel& original, const std::string& method, const Recipe& recipe,
-                         const Calibrator& calibrator, const Conversion& conversion, const Json& search);
+                         const Calibrator& calibrator, const WrittenConversion& conversion, const Json& search);
 
 // Writes the converted model with its description for the target that `flags` name; returns and throws as export_model does.
 struct Resolved;
 struct ExportFlags;
 Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
+                      const WrittenConversion& conversion, const ExportFlags& flags, const std::string& out);
+Json write_conversion(const LoadedModel& original, const std::string& method, const Resolved& resolved, const Calibrator& calibrator,
                       const Conversion& conversion, const ExportFlags& flags, const std::string& out);
+
+// The first line that `convert` prints.
+std::string describe_written(const std::string& out, const std::string& label, const WrittenConversion& conversion);
 
 struct RunOutcome {
   int64_t run_id = 0;  // of the text, else of the first task

@@ -8,7 +8,6 @@
 #include "core/base/process.h"
 #include "core/base/progress.h"
 #include "core/base/sha256.h"
-#include "core/checkpoint/checkpoint.h"
 #include "experiments/build_info.h"
 #include "experiments/data_root.h"
 
@@ -41,22 +40,28 @@ at::Device own_device(at::Device device) {
 }  // namespace
 
 LoadedModel load_model(const ModelFlags& flags) {
+  OpenedModel opened = open_model(flags);
+  opened.model.decoder = opened.layers.load();
+  return std::move(opened.model);
+}
+
+OpenedModel open_model(const ModelFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const at::ScalarType dtype = parse_dtype(flags.dtype);
   const at::Device device = own_device(parse_device(flags.device));
   const std::filesystem::path path = find_model(flags.model);
   status("Loading", path.string() + " (" + dtype_name(dtype) + ", " + device.str() + ")");
-  const std::shared_ptr<Checkpoint> checkpoint = Checkpoint::open(path);
+  LayerStream layers = open_layers(Checkpoint::open(path), device, dtype);
   LoadedModel model;
   model.name = display_name(path);
   model.path = flags.model;
   model.conversion = conversion_of(path);
   model.tokenizer = Tokenizer::load(path);
-  model.decoder = load_decoder(*checkpoint, device, dtype);
+  model.decoder = layers.frame();
   model.dtype = dtype_name(dtype);
   model.device = device.is_cuda() ? "cuda" : "cpu";
   model.threads = at::get_num_threads();
-  return model;
+  return {std::move(model), std::move(layers)};
 }
 
 std::vector<InputHash> model_inputs(const LoadedModel& model) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/base/run_record.h"
-#include "core/model/decoder.h"
+#include "core/model/layer_stream.h"
 #include "core/tokenizer/tokenizer.h"
 #include "experiments/run_options.h"
 
@@ -30,6 +30,12 @@ Json conversion_of(const std::filesystem::path& path);
 
 // Sets the threads, opens the device, reads tokenizer and weights. Throws as Checkpoint::open and parse_dtype do.
 LoadedModel load_model(const ModelFlags& flags);
+// The same without the layers, which are read when they are wanted: `model.decoder` is the frame of `layers`.
+struct OpenedModel {
+  LoadedModel model;
+  LayerStream layers;
+};
+OpenedModel open_model(const ModelFlags& flags);
 
 // sha256 of checkpoint and tokenizer, as inputs of a run.
 std::vector<InputHash> model_inputs(const LoadedModel& model);

@@ -1,252 +1,43 @@
 #include "methods/convert.h"
 
-#include <cmath>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
-#include "methods/factorizers/balanced_pca.h"
-#include "methods/factorizers/hadamard.h"
 #include "methods/latent_norms.h"
-#include "methods/spectrum_cache.h"
 
 namespace mla {
 namespace {
 
-const GqaWeights& gqa_of(const Decoder& decoder, std::size_t layer) {
-  if (const auto* gqa = std::get_if<GqaWeights>(&decoder.layers[layer].attention)) return *gqa;
-  fail<ConfigError>("convert", "wanted an original model with grouped-query attention, got one whose layer ", layer,
-                    " has low-rank or latent attention already (it is converted already, or a DeepSeek)");
+const GqaWeights& gqa_of(const Decoder& decoder, std::size_t layer) { return gqa_of(decoder.layers[layer].attention, static_cast<int64_t>(layer)); }
+
+LayerConversion steps_of(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) {
+  return {recipe, gqa_of(original, 0), original.dtype(), collect.key};
 }
 
-// Queries per head [n; d_R] from the split's own rows.  [H*(n+d_R), D]
-at::Tensor joined_queries(const SplitLayer& split) {
-  const at::Tensor nope = split.q_nope.view({split.heads, split.nope_dim, split.q_nope.size(1)});
-  return at::cat({nope, split.q_rope.view({split.heads, split.rope.dims(), nope.size(2)})}, 1).flatten(0, 1);
+CalibrationStats first_stats(const Decoder& original, const LayerConversion& steps, const ConversionSource& collect) {
+  const StatKinds& kinds = steps.first_kinds();
+  return kinds.any() ? collect(original, kinds, "original") : CalibrationStats(original.layers.size());
 }
 
-// q_lora_rank: PCA of the original queries (TransMLA's lora_qkv) or SVD of their weights, the split's maps behind it.
-void compress_queries(MlaWeights& weights, const LinearLayer& linear, const SplitLayer& split, const LayerStats& stats, const Recipe& recipe,
-                      at::ScalarType dtype) {
-  if (!split.q_basis.defined()) fail<ConfigError>("convert", "wanted no q_lora_rank: this splitter does not offer one");
-  const at::Tensor moment = recipe.query_basis == QueryBasis::weights ? split.q_source.matmul(split.q_source.t())
-                                                                      : project_moment(split.q_source, stats.input.second);
-  const at::Tensor basis = damped_pca(moment, 0.01).vectors.narrow(1, 0, *recipe.q_lora_rank);
-  const Affine low = affine(linear, basis.t().matmul(split.q_source), Reads::queries, dtype);
-  weights.q = at::Tensor();  // its bias stays whole, behind q_b
-  weights.q_a = low.weight;
-  weights.q_b = at::bmm(split.q_basis, basis.view({split.heads, -1, *recipe.q_lora_rank})).flatten(0, 1).to(dtype).contiguous();
+Split split_of(const Decoder& original, const LayerConversion& steps, const CalibrationStats& stats, std::size_t layer) {
+  throw_if_interrupted();
+  return steps.split(gqa_of(original, layer), stats[layer]);
 }
 
-void fold_scale(MlaWeights& weights) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(weights.nope_dim + weights.rope.dims())), factor = weights.scale / scale;
-  for (at::Tensor* rows : {&weights.q, &weights.q_b, &weights.q_bias})
-    if (rows->defined()) *rows = *rows * factor;
-  weights.scale = scale;
+void to_device_of(const Decoder& original, Decoder& model) {
+  if (original.device().is_cpu()) return;
+  for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
 }
 
-// [down rows, up columns] of the parts that `chosen` picks, each cut at its rank.
-struct Cut {
-  at::Tensor down, up;
-};
-Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, std::size_t last) {
-  std::vector<at::Tensor> down, up;
-  for (std::size_t i = first; i < last; ++i) {
-    const SpectrumPart& part = spectrum.parts[i];
-    const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
-    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept) : at::Tensor();
-    down.push_back(mix.defined() ? mix.matmul(part.down.narrow(0, 0, kept)) : part.down.narrow(0, 0, kept));
-    up.push_back(mix.defined() ? part.up.narrow(1, 0, kept).matmul(mix.t()) : part.up.narrow(1, 0, kept));
-  }
-  return {at::cat(down), at::cat(up, 1)};
-}
-
-// Everything of a layer but its latent: the same whatever the ranks.
-MlaWeights around_latent(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
-  const Affine q = affine(linear, joined_queries(split), Reads::queries, dtype), k_rope = affine(linear, split.k_rope, Reads::keys_and_values, dtype);
-  MlaWeights w;
-  w.q = q.weight, w.q_bias = q.bias;
-  w.k_rope = k_rope.weight, w.k_rope_bias = k_rope.bias;
-  w.o = split.o, w.o_bias = linear.o_bias;
-  w.normed = linear.normed;
-  w.rope = split.rope;
-  w.heads = split.heads;
-  w.groups = split.groups;
-  w.nope_dim = split.nope_dim;
-  w.v_dim = split.v_dim;
-  w.scale = split.scale;
-  w.limits = linear.weights.limits;
-  return w;
-}
-
-// kv_b of each KV head repeated for the query heads that read it.
-void repeat_per_head(MlaWeights& w) {
-  w.kv_b = w.kv_b.unflatten(0, {w.groups, -1}).repeat_interleave(w.heads / w.groups, 0).flatten(0, 1).contiguous();
-  w.groups = w.heads;
-}
-
-LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& split, at::ScalarType dtype) {
-  const Affine q = affine(linear, split.q_rope, Reads::queries, dtype);
-  LowRankKvWeights w;
-  w.q = q.weight, w.q_bias = q.bias;
-  w.o = split.o, w.o_bias = linear.o_bias;
-  w.norm = linear.norm;
-  w.rope = split.rope;
-  w.heads = split.heads;
-  w.kv_heads = split.groups;
-  w.head_dim = split.v_dim;
-  w.scale = split.scale;
-  w.limits = linear.weights.limits;
-  return w;
-}
-
-void set_latent(MlaWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
-  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
-  const Affine kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
-  w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
-  w.kv_b = latent.up.to(dtype).contiguous();
-}
-
-// Parts whose up-projection reaches keys make k_a and k_b, the others v_a and v_b. Ours have h keys and h values per group.
-void set_latent(LowRankKvWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
-  const int64_t h = w.head_dim;
-  std::size_t keys = 0;
-  const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({w.kv_heads, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
-  while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
-  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
-  const Affine k_a = affine(linear, k.down, Reads::keys_and_values, dtype), v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
-  w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
-  w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
-  w.k_b = rows(k.up, 0).to(dtype).contiguous();
-  w.v_b = rows(v.up, h).to(dtype).contiguous();
-}
-
-AttentionWeights around(const LinearLayer& linear, const SplitLayer& split, CacheForm form, at::ScalarType dtype) {
-  if (form == CacheForm::rebuilt) return around_rebuilt(linear, split, dtype);
-  return around_latent(linear, split, dtype);
-}
-
-void set_latent(AttentionWeights& weights, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
-  if (auto* latent = std::get_if<MlaWeights>(&weights)) set_latent(*latent, linear, spectrum, ranks, dtype);
-  else set_latent(std::get<LowRankKvWeights>(weights), linear, spectrum, ranks, dtype);
-}
-
-std::string form_text(const Recipe& recipe) {
-  return names_of(recipe.needs()) + (recipe.form == CacheForm::latent ? " latent" : " rebuilt") + (recipe.free_biases ? " free_biases" : "");
-}
-
-// What determines a layer's decomposition beside the code.
-std::string spectrum_key(const std::string& model_and_samples, const Recipe& recipe, std::size_t layer) {
-  return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + form_text(recipe) + " layer " + std::to_string(layer);
-}
-
-}  // namespace
-
-std::string partial_rope_key(const Recipe& recipe) { return "partial RoPE 1\n" + recipe.splitter->state().dump() + form_text(recipe); }
-
-int64_t Spectrum::full_rank() const {
-  int64_t rank = 0;
-  for (const SpectrumPart& part : parts)
-    if (part.compressed) rank = rank == 0 ? part.down.size(0) : std::min(rank, part.down.size(0));
-  return rank;
-}
-
-Spectrum identity_spectrum(const SplitLayer& split) {
-  const int64_t n = split.nope_dim, v = split.v_dim, free_dims = split.k_free.size(0), width = free_dims + split.v.size(0);
-  at::Tensor up = at::zeros({split.groups, n + v, width}, at::kDouble);
-  for (int64_t g = 0; g < split.groups; ++g) {
-    up[g].narrow(0, 0, n).narrow(1, 0, free_dims).copy_(split.k_up.narrow(0, g * n, n));
-    up[g].narrow(0, n, v).narrow(1, free_dims + g / split.value_share * v, v).copy_(at::eye(v, at::kDouble));
-  }
-  return {{{at::cat({split.k_free, split.v}), up.flatten(0, 1), at::ones({width}, at::kDouble), false}}};
-}
-
-AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                          CacheForm form, at::ScalarType dtype) {
-  AttentionWeights weights = around(linear, split, form, dtype);
-  set_latent(weights, linear, spectrum, ranks, dtype);
-  return weights;
-}
-
-namespace {
-
-// Splits are not kept: in fp64 they are larger than the model.
-struct Split {
-  LinearLayer linear;
-  SplitLayer layer;
-};
-
-// A position-free key's bias adds the same to every score of a query, which a softmax does not see; a value's adds W_O b to the output.
-void free_biases(Split& split) {
-  SplitLayer& layer = split.layer;
-  const int64_t last = layer.v.size(1) - 1, repeats = layer.heads / layer.groups * layer.value_share;
-  const at::Tensor per_head = layer.v.select(1, last).view({-1, layer.v_dim}).repeat_interleave(repeats, 0).flatten();
-  const at::Tensor moved = layer.o.to(at::kCPU, at::kDouble).mv(per_head);
-  at::Tensor& o_bias = split.linear.o_bias;
-  o_bias = ((o_bias.defined() ? o_bias.to(at::kCPU, at::kDouble) : at::zeros_like(moved)) + moved).to(layer.o.scalar_type());
-  layer.v = layer.v.clone(), layer.k_free = layer.k_free.clone();
-  layer.v.select(1, last).zero_();
-  layer.k_free.select(1, last).zero_();
-}
-
-class Splits {
- public:
-  Splits(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) : original_(original), recipe_(recipe) {
-    StatKinds first = recipe.needs();
-    first.prefix_moments = false;
-    first = kinds_for(gqa_of(original, 0), recipe.form, first);
-    stats_ = first.any() ? collect(original, first, "original") : CalibrationStats(original.layers.size());
-  }
-  const CalibrationStats& stats() const { return stats_; }  // of the original
-
-  Split operator[](std::size_t layer) const {
-    throw_if_interrupted();
-    LinearLayer linear = linear_layer(gqa_of(original_, layer), stats_[layer], recipe_.form);
-    SplitLayer split = recipe_.splitter->split(linear.weights, linear.stats);
-    Split both{std::move(linear), std::move(split)};
-    if (recipe_.free_biases && both.linear.biased) free_biases(both);
-    return both;
-  }
-  Decoder partial_rope() const {
-    Decoder model = original_;
-    for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
-      const Split split = (*this)[layer];
-      model.layers[layer].attention = assemble(split.linear, split.layer, identity_spectrum(split.layer), {0}, recipe_.form, original_.dtype());
-    }
-    return model;
-  }
-
- private:
-  const Decoder& original_;
-  const Recipe& recipe_;
-  CalibrationStats stats_;
-};
-
-// What does not depend on the ranks is made beside the decomposition; the latent follows when all spectra are known.
-struct Pending {
-  LinearLayer linear;  // its flags; weights and statistics are gone
-  AttentionWeights weights;
-};
-// `weights` are those around any latent of the split.
-Pending without_latent(Split split, AttentionWeights weights, const Recipe& recipe, const LayerStats& stats, at::ScalarType dtype) {
-  if (recipe.q_lora_rank) compress_queries(std::get<MlaWeights>(weights), split.linear, split.layer, stats, recipe, dtype);
-  if (recipe.fold_scale) fold_scale(std::get<MlaWeights>(weights));
-  split.linear.weights = {};
-  split.linear.stats = {};
-  return {std::move(split.linear), std::move(weights)};
-}
-
-Decoder with_latents(const Decoder& original, const Recipe& recipe, std::vector<Pending> pending, std::vector<Spectrum> spectra,
-                     const std::vector<LayerRanks>& ranks) {
+Decoder partial_rope_of(const Decoder& original, const LayerConversion& steps, const CalibrationStats& stats) {
   Decoder model = original;
-  for (std::size_t layer = 0; layer < pending.size(); ++layer) {
-    AttentionWeights& weights = pending[layer].weights;
-    set_latent(weights, pending[layer].linear, spectra[layer], ranks[layer], original.dtype());
-    if (recipe.per_head_up) repeat_per_head(std::get<MlaWeights>(weights));
-    for (const auto& [name, tensor] : named_tensors(weights)) require_finite(tensor, "in " + name + " of the converted layer " + std::to_string(layer));
-    model.layers[layer].attention = std::move(weights);
-    spectra[layer] = {};
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {  // splits are not kept: in fp64 they are larger than the model
+    const Split split = split_of(original, steps, stats, layer);
+    model.layers[layer].attention = steps.partial_rope(split, steps.around_latent(split));
   }
+  to_device_of(original, model);
   return model;
 }
 
@@ -259,69 +50,43 @@ std::vector<std::vector<at::Tensor>> energies_of(const std::vector<Spectrum>& sp
   return energies;
 }
 
-void to_device_of(const Decoder& original, Decoder& model) {
-  if (original.device().is_cpu()) return;
-  for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
-}
-
-void require_resolved(const Recipe& recipe) {
-  if (recipe.search) fail<ConfigError>("convert", "wanted options without auto for ", recipe.label, "; run its search first, or give numbers");
-}
-
 }  // namespace
 
 Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect) {
   if (!recipe.has_partial_rope_stage) fail<ConfigError>("convert", "wanted a recipe with a partial-RoPE stage, got ", recipe.label);
-  require_resolved(recipe);
-  Decoder model = Splits(original, recipe, collect).partial_rope();
-  to_device_of(original, model);
-  return model;
+  const LayerConversion steps = steps_of(original, recipe, collect);
+  return partial_rope_of(original, steps, first_stats(original, steps, collect));
 }
 
 Conversion convert(const Decoder& original, const Recipe& recipe, const ConversionSource& collect, const CalibrationSamples* samples) {
   const std::size_t layers = original.layers.size();
-  const at::ScalarType dtype = original.dtype();
-  require_resolved(recipe);
+  const LayerConversion steps = steps_of(original, recipe, collect);
   if (!recipe.healers.empty() && samples == nullptr) fail<ConfigError>("convert", "wanted calibration samples for the healers of ", recipe.label);
-  const Splits split_of(original, recipe, collect);
-  const CalibrationStats& stats = split_of.stats();
+  const CalibrationStats stats = first_stats(original, steps, collect);
   Conversion result;
-  const bool recalibrates = recipe.factorizer->needs().prefix_moments;
-  if (recipe.has_partial_rope_stage) result.partial_rope = recalibrates ? split_of.partial_rope() : original;
-  CalibrationStats second_pass;
-  if (recalibrates)
-    second_pass = collect(*result.partial_rope, kinds_for(gqa_of(original, 0), recipe.form, {.prefix_moments = true}),
-                          "partial_rope " + recipe.splitter->state().dump());
-  const auto factor_stats = [&](const Split& split, std::size_t layer) {
-    if (second_pass.empty()) return split.linear.stats;
-    LayerStats mixed = stats[layer];
-    mixed.input = second_pass[layer].input;
-    mixed.projections = second_pass[layer].projections;
-    return linear_layer(gqa_of(original, layer), mixed, recipe.form).stats;
-  };
+  const bool recalibrates = steps.second_kinds().any();
+  if (recipe.has_partial_rope_stage) result.partial_rope = recalibrates ? partial_rope_of(original, steps, stats) : original;
+  const CalibrationStats second = recalibrates ? collect(*result.partial_rope, steps.second_kinds(), steps.second_state()) : CalibrationStats();
 
-  std::vector<Pending> pending;
-  std::vector<Spectrum> spectra;
+  std::vector<HalfConverted> halves;
+  std::vector<Spectrum> spectra;  // of the halves, for the allocator
   Progress progress("Converting", "layers", static_cast<int64_t>(layers));
   for (std::size_t layer = 0; layer < layers; ++layer) {
-    Split split = split_of[layer];
-    const auto factorize = [&] { return recipe.factorizer->factorize(split.layer, factor_stats(split, layer)); };
-    spectra.push_back(collect.key.empty() ? factorize() : cached_spectrum(spectrum_key(collect.key, recipe, layer), split.layer, factorize));
-    spectra.back().groups = split.layer.groups;
-    spectra.back().v_dim = split.layer.v_dim;
+    Split split = split_of(original, steps, stats, layer);
     // The partial-RoPE model and the converted one share all tensors but the latent's.
-    AttentionWeights weights = recalibrates ? result.partial_rope->layers[layer].attention : around(split.linear, split.layer, recipe.form, dtype);
-    if (result.partial_rope && !recalibrates) {
-      result.partial_rope->layers[layer].attention = weights;
-      set_latent(result.partial_rope->layers[layer].attention, split.linear, identity_spectrum(split.layer), {0}, dtype);
-    }
-    const LayerStats for_queries = recipe.q_lora_rank ? factor_stats(split, layer) : LayerStats();
-    pending.push_back(without_latent(std::move(split), std::move(weights), recipe, for_queries, dtype));
+    AttentionWeights around = recalibrates ? result.partial_rope->layers[layer].attention : steps.around_latent(split);
+    if (result.partial_rope && !recalibrates) result.partial_rope->layers[layer].attention = steps.partial_rope(split, around);
+    const SeenStats seen{stats[layer], recalibrates ? &second[layer] : nullptr};
+    halves.push_back(steps.decompose(gqa_of(original, layer), static_cast<int64_t>(layer), std::move(split), seen, std::move(around)));
+    spectra.push_back(halves.back().spectrum);
     progress.advance(static_cast<int64_t>(layer) + 1);
   }
   result.ranks = recipe.allocator->allocate(spectra, stats);
   result.energies = energies_of(spectra);
-  result.converted = with_latents(original, recipe, std::move(pending), std::move(spectra), result.ranks);
+  spectra.clear();
+  result.converted = original;
+  for (std::size_t layer = 0; layer < layers; ++layer)
+    result.converted.layers[layer].attention = steps.finish(std::exchange(halves[layer], {}), result.ranks[layer], static_cast<int64_t>(layer));
   if (result.partial_rope) to_device_of(original, *result.partial_rope);
   to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());

@@ -3,8 +3,7 @@
 #include <functional>
 
 #include "methods/healing.h"
-#include "methods/linear_layer.h"
-#include "methods/parts.h"
+#include "methods/layer_conversion.h"
 
 namespace mla {
 
@@ -39,13 +38,5 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
 
 // The first stage alone: split, nothing compressed. For searches, and as convert() itself makes it.
 Decoder partial_rope_model(const Decoder& original, const Recipe& recipe, const ConversionSource& collect);
-
-// What names the partial-RoPE model beside the original and the samples: equal texts, equal bits.
-std::string partial_rope_key(const Recipe& recipe);
-
-// [latent; up] of a split layer cut at `ranks`, as attention weights in `dtype`; `linear` says what the split was made of.
-AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
-                          CacheForm form, at::ScalarType dtype);
-Spectrum identity_spectrum(const SplitLayer& split);
 
 }  // namespace mla

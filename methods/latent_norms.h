@@ -8,6 +8,13 @@
 
 namespace mla {
 
+// One layer's norms: the weight that `scales` gives, and before anything is measured the unit norms that as_shipped measures under.
+// Throw ConfigError where the layer has no latent.
+void set_latent_norms(AttentionWeights& attention, int64_t layer, LatentNorm kind, const LatentScales& scales);
+void set_unit_norms(AttentionWeights& attention, int64_t layer);
+// Names the statistics of a model that `state` names.
+std::string latent_scales_state(LatentNorm kind, const std::string& state);
+
 // Sets kv_a_norm, and q_a_norm where there is a query latent. `state` names the model for the cache of statistics.
 // Throws ConfigError where a layer has no latent.
 void add_latent_norms(Decoder& converted, LatentNorm kind, const CollectStats& collect, const std::string& state);

@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/json.h"
+#include "core/base/running_hash.h"
 
 namespace mla {
 namespace {
@@ -34,17 +35,38 @@ Json remembered_hashes(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::string sha256_hex(std::string_view bytes) {
+struct RunningHash::State {
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  ~State() { EVP_MD_CTX_free(context); }
+};
+
+namespace {
+void require_done(int answer) {
+  if (answer != 1) fail<ResourceError>("sha256", "a hash could not be computed");
+}
+}  // namespace
+
+RunningHash::RunningHash() : state_(std::make_unique<State>()) { require_done(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr)); }
+RunningHash::~RunningHash() = default;
+
+void RunningHash::add(const void* data, std::size_t size) { require_done(EVP_DigestUpdate(state_->context, data, size)); }
+
+std::string RunningHash::hex() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1)
-    fail<ResourceError>("sha256", "the hash of ", bytes.size(), " bytes could not be computed");
+  require_done(EVP_DigestFinal_ex(state_->context, digest, &size));
   std::string hex;
   for (unsigned int i = 0; i < size; ++i) {
     hex += "0123456789abcdef"[digest[i] >> 4];
     hex += "0123456789abcdef"[digest[i] & 15];
   }
   return hex;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  RunningHash hash;
+  hash.add(bytes.data(), bytes.size());
+  return hash.hex();
 }
 
 std::string sha256_of_file(const std::filesystem::path& path) {
@@ -58,8 +80,14 @@ std::string sha256_of_file(const std::filesystem::path& path) {
   }
   if (const auto found = known.find(key); found != known.end() && found->is_string()) return found->get<std::string>();
   const MappedFile file(path);
-  const std::string hash = sha256_hex({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-  file.release(0, file.bytes().size());
+  constexpr std::size_t kPiece = std::size_t{64} << 20;
+  RunningHash whole;
+  for (std::size_t begin = 0; begin < file.bytes().size(); begin += kPiece) {
+    const auto piece = file.bytes().subspan(begin, std::min(kPiece, file.bytes().size() - begin));
+    whole.add(piece.data(), piece.size());
+    file.release(begin, piece.size());
+  }
+  const std::string hash = whole.hex();
   if (memory.empty()) return hash;
   try {
     if (known.size() > 1000) known = Json::object();

@@ -5,6 +5,7 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
+#include "core/calibration/stats_stream.h"
 #include "core/tensor/products.h"
 
 namespace mla {
@@ -168,29 +169,38 @@ std::string names_of(const StatKinds& kinds) {
   return names;
 }
 
+StatsPass::StatsPass(const Decoder& frame, const CalibrationSamples& samples, const StatKinds& kinds) : samples_(samples), kinds_(kinds) {
+  for (const CalibrationBatch& batch : samples.batches) hidden_.push_back(frame.embed(batch.ids));
+}
+
+LayerStats StatsPass::measure(const Decoder& model, int64_t layer, std::vector<at::Tensor>* behind_attention) {
+  const bool last = layer + 1 == static_cast<int64_t>(model.layers.size());
+  Sums sums;
+  for (std::size_t b = 0; b < hidden_.size(); ++b) {
+    throw_if_interrupted();
+    const at::Tensor& mask = samples_.batches[b].mask;
+    const at::Tensor normed = model.attention_input(layer, hidden_[b]);
+    require_finite(normed, "in calibration at layer " + std::to_string(layer));
+    if (kinds_.input_moments || kinds_.prefix_moments) sums.input.add(normed, mask);
+    if (kinds_.pair_norms || kinds_.row_reservoir || kinds_.projection_moments || kinds_.attended_moments)
+      add_projections(sums, model, layer, normed, mask, kinds_);
+    if (kinds_.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
+    if (behind_attention == nullptr && last) continue;
+    hidden_[b] = model.attention_output(layer, normed).add_(hidden_[b]);
+    if (behind_attention != nullptr) behind_attention->push_back(hidden_[b]);
+    if (!last) hidden_[b] = hidden_[b] + model.mlp(layer, hidden_[b]);
+  }
+  return finish(sums);
+}
+
 CalibrationStats collect_stats(const Decoder& model, const CalibrationSamples& samples, const StatKinds& kinds, ResidualTrace* trace) {
   const auto layers = static_cast<int64_t>(model.layers.size());
-  std::vector<at::Tensor> hidden;
-  for (const CalibrationBatch& batch : samples.batches) hidden.push_back(model.embed(batch.ids));
+  StatsPass pass(model, samples, kinds);
   CalibrationStats stats;
   if (trace != nullptr) trace->assign(model.layers.size(), {});
   Progress progress("Calibrating", "layers", layers);
   for (int64_t layer = 0; layer < layers; ++layer) {
-    Sums sums;
-    for (std::size_t b = 0; b < hidden.size(); ++b) {
-      throw_if_interrupted();
-      const at::Tensor& mask = samples.batches[b].mask;
-      const at::Tensor normed = model.attention_input(layer, hidden[b]);
-      require_finite(normed, "in calibration at layer " + std::to_string(layer));
-      if (kinds.input_moments || kinds.prefix_moments) sums.input.add(normed, mask);
-      if (kinds.pair_norms || kinds.row_reservoir || kinds.projection_moments || kinds.attended_moments) add_projections(sums, model, layer, normed, mask, kinds);
-      if (kinds.latent_scales) add_latent_scales(sums, model, layer, normed, mask);
-      if (trace == nullptr && layer + 1 == layers) continue;
-      hidden[b] = model.attention_output(layer, normed).add_(hidden[b]);
-      if (trace != nullptr) (*trace)[static_cast<std::size_t>(layer)].push_back(hidden[b]);
-      if (layer + 1 < layers) hidden[b] = hidden[b] + model.mlp(layer, hidden[b]);
-    }
-    stats.push_back(finish(sums));
+    stats.push_back(pass.measure(model, layer, trace == nullptr ? nullptr : &(*trace)[static_cast<std::size_t>(layer)]));
     progress.advance(layer + 1);
   }
   if (kinds.gradient_moments) {

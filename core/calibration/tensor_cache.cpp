@@ -8,6 +8,7 @@
 #include "core/base/file_lock.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
+#include "core/base/running_hash.h"
 #include "core/base/sha256.h"
 #include "core/checkpoint/safetensors_file.h"
 
@@ -35,15 +36,21 @@ fs::path hash_of(const fs::path& path) { return path.string() + ".sha256"; }
 
 void save(const NamedTensors& tensors, const fs::path& path) {
   std::vector<SafeEntry> entries;
-  std::string body;
+  for (const auto& [name, tensor] : tensors) entries.push_back({name, type_of(tensor), tensor.sizes().vec(), tensor.nbytes()});
+  AtomicFile file(path);
+  RunningHash hash;
+  const auto write = [&](const void* data, std::size_t size) {
+    file.write(data, size);
+    hash.add(data, size);
+  };
+  const std::string header = safetensors_header(entries);
+  write(header.data(), header.size());
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor whole = tensor.contiguous();
-    entries.push_back({name, type_of(whole), whole.sizes().vec(), whole.nbytes()});
-    body.append(static_cast<const char*>(whole.const_data_ptr()), whole.nbytes());
+    write(whole.const_data_ptr(), whole.nbytes());
   }
-  const std::string content = safetensors_header(entries) + body;
-  write_file_atomically(path, content);
-  write_file_atomically(hash_of(path), sha256_hex(content));
+  file.commit();
+  write_file_atomically(hash_of(path), hash.hex());
 }
 
 at::Tensor read(const SafeTensor& stored) {

@@ -5,16 +5,14 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/process.h"
-#include "core/base/sha256.h"
+#include "core/base/running_hash.h"
 #include "core/checkpoint/safetensors_file.h"
 
 namespace mla {
 namespace {
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-
-SafeType safe_type(const at::Tensor& tensor, const std::string& name) {
-  switch (tensor.scalar_type()) {
+SafeType safe_type(const LaterTensor& tensor, const std::string& name) {
+  switch (tensor.type()) {
     case at::kFloat: return SafeType::f32;
     case at::kHalf: return SafeType::f16;
     case at::kBFloat16: return SafeType::bf16;
@@ -25,11 +23,11 @@ SafeType safe_type(const at::Tensor& tensor, const std::string& name) {
 }
 
 // Where each shard begins, and the end.
-std::vector<std::size_t> shard_bounds(const NamedTensors& tensors, std::size_t most) {
+std::vector<std::size_t> shard_bounds(const LaterTensors& tensors, std::size_t most) {
   std::vector<std::size_t> bounds{0};
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const std::size_t more = tensors[i].second.nbytes();
+    const std::size_t more = tensors[i].second.bytes();
     if (bytes > 0 && bytes + more > most) {
       bounds.push_back(i);
       bytes = 0;
@@ -40,20 +38,28 @@ std::vector<std::size_t> shard_bounds(const NamedTensors& tensors, std::size_t m
   return bounds;
 }
 
-void write_shard(const std::filesystem::path& path, const NamedTensors& tensors, std::size_t begin, std::size_t end) {
+// Returns the hash of what was written.
+std::string write_shard(const std::filesystem::path& path, const LaterTensors& tensors, std::size_t begin, std::size_t end) {
   std::vector<SafeEntry> entries;
   for (std::size_t i = begin; i < end; ++i) {
     const auto& [name, tensor] = tensors[i];
-    entries.push_back({name, safe_type(tensor, name), tensor.sizes().vec(), tensor.nbytes()});
+    entries.push_back({name, safe_type(tensor, name), tensor.shape(), tensor.bytes()});
   }
   AtomicFile file(path);
-  file.write(safetensors_header(entries));
+  RunningHash hash;
+  const auto write = [&](const void* data, std::size_t size) {
+    file.write(data, size);
+    hash.add(data, size);
+  };
+  const std::string header = safetensors_header(entries);
+  write(header.data(), header.size());
   for (std::size_t i = begin; i < end; ++i) {
     throw_if_interrupted();
-    const at::Tensor plain = tensors[i].second.to(at::kCPU).contiguous();
-    file.write(plain.const_data_ptr(), plain.nbytes());
+    const at::Tensor plain = tensors[i].second.take(tensors[i].first);
+    write(plain.const_data_ptr(), plain.nbytes());
   }
   file.commit();
+  return hash.hex();
 }
 
 std::string shard_name(std::size_t shard, std::size_t shards) {
@@ -68,7 +74,7 @@ std::string shard_name(std::size_t shard, std::size_t shards) {
 DirectoryWriter::DirectoryWriter(std::filesystem::path out, Json config, std::size_t shard_bytes)
     : folder_(std::move(out)), config_(std::move(config)), shard_bytes_(shard_bytes) {}
 
-void DirectoryWriter::add(const std::string& name, const at::Tensor& tensor) { tensors_.emplace_back(name, tensor); }
+void DirectoryWriter::add(const std::string& name, LaterTensor tensor) { tensors_.emplace_back(name, std::move(tensor)); }
 
 void DirectoryWriter::add_files(const FolderFiles& files) {
   for (const auto& [name, content] : files) add_file(name, content);
@@ -81,11 +87,10 @@ void DirectoryWriter::finish(Json conversion, const CheckWritten& check) {
   std::size_t total = 0;
   for (std::size_t shard = 0; shard < shards; ++shard) {
     const std::string name = shard_name(shard, shards);
-    write_shard(folder_.path() / name, tensors_, bounds[shard], bounds[shard + 1]);
-    conversion["sha256"][name] = sha256_of_file(folder_.path() / name);
+    conversion["sha256"][name] = write_shard(folder_.path() / name, tensors_, bounds[shard], bounds[shard + 1]);
     for (std::size_t i = bounds[shard]; i < bounds[shard + 1]; ++i) {
       map[tensors_[i].first] = name;
-      total += tensors_[i].second.nbytes();
+      total += tensors_[i].second.bytes();
     }
   }
   if (shards > 1) add_file("model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(2) + '\n');

@@ -4,10 +4,9 @@
 
 #include <filesystem>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "core/checkpoint/fresh_folder.h"
+#include "core/checkpoint/later_tensor.h"
 
 namespace mla {
 
@@ -18,7 +17,8 @@ class DirectoryWriter {
   // `config` becomes config.json. Throws as FreshFolder does.
   DirectoryWriter(std::filesystem::path out, Json config, std::size_t shard_bytes = kShardBytes);
 
-  void add(const std::string& name, const at::Tensor& tensor);  // kept by reference until finish()
+  // A tensor that is there is kept by reference until finish(); one that is not is asked for once, in the order of these calls.
+  void add(const std::string& name, LaterTensor tensor);
   void add_file(const std::string& name, const std::string& content) { folder_.add_file(name, content); }
   void add_files(const FolderFiles& files);
   // Writes the weights, config.json and, last, mla_conversion.json with the hashes of the weights. A tensor larger than a shard has one
@@ -29,7 +29,7 @@ class DirectoryWriter {
   FreshFolder folder_;
   Json config_;
   std::size_t shard_bytes_;
-  std::vector<std::pair<std::string, at::Tensor>> tensors_;
+  LaterTensors tensors_;
 };
 
 }  // namespace mla

@@ -21,12 +21,12 @@ void put_text(std::string& out, std::string_view text) {
   out += text;
 }
 
-GgufType type_of(const at::Tensor& tensor, const std::string& name) {
-  switch (tensor.scalar_type()) {
+GgufType type_of(const LaterTensor& tensor, const std::string& name) {
+  switch (tensor.type()) {
     case at::kFloat: return GgufType::f32;
     case at::kHalf: return GgufType::f16;
     case at::kBFloat16: return GgufType::bf16;
-    default: fail<ShapeError>("gguf", "wanted tensor ", name, " as fp32, fp16 or bf16, got ", tensor.scalar_type());
+    default: fail<ShapeError>("gguf", "wanted tensor ", name, " as fp32, fp16 or bf16, got ", tensor.type());
   }
 }
 
@@ -82,8 +82,10 @@ void GgufWriter::add_floats(std::string_view name, const std::vector<float>& val
   for (const float value : values) put<float>(metadata_, value);
 }
 
-void GgufWriter::add(const std::string& name, const at::Tensor& tensor) {
-  tensors_.emplace_back(name, tensor.dim() == 1 ? tensor.to(at::kFloat) : tensor);
+void GgufWriter::add(const std::string& name, LaterTensor tensor) {
+  if (tensor.shape().size() != 1) return void(tensors_.emplace_back(name, std::move(tensor)));
+  const std::vector<int64_t> shape = tensor.shape();
+  tensors_.emplace_back(name, LaterTensor(at::kFloat, shape, [name, tensor = std::move(tensor)] { return tensor.take(name).to(at::kFloat); }));
 }
 
 void GgufWriter::write(const std::filesystem::path& path) const {
@@ -95,18 +97,18 @@ void GgufWriter::write(const std::filesystem::path& path) const {
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors_) {
     put_text(head, name);
-    put<uint32_t>(head, static_cast<uint32_t>(tensor.dim()));
-    for (int64_t dim = tensor.dim(); dim-- > 0;) put<uint64_t>(head, static_cast<uint64_t>(tensor.size(dim)));  // fastest first
+    put<uint32_t>(head, static_cast<uint32_t>(tensor.shape().size()));
+    for (auto size = tensor.shape().rbegin(); size != tensor.shape().rend(); ++size) put<uint64_t>(head, static_cast<uint64_t>(*size));  // fastest first
     put<uint32_t>(head, static_cast<uint32_t>(type_of(tensor, name)));
     put<uint64_t>(head, offset);
-    offset += aligned(tensor.nbytes());
+    offset += aligned(tensor.bytes());
   }
   head.resize(aligned(head.size()));
   AtomicFile file(path);
   file.write(head);
   for (const auto& [name, tensor] : tensors_) {
     throw_if_interrupted();
-    const at::Tensor plain = tensor.to(at::kCPU).contiguous();
+    const at::Tensor plain = tensor.take(name);
     file.write(plain.const_data_ptr(), plain.nbytes());
     file.write(std::string(aligned(plain.nbytes()) - plain.nbytes(), '\0'));
   }

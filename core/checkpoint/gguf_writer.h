@@ -6,8 +6,9 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
+
+#include "core/checkpoint/later_tensor.h"
 
 namespace mla {
 
@@ -20,8 +21,8 @@ class GgufWriter {
   void add_texts(std::string_view key, const std::vector<std::string>& values);
   void add_ints(std::string_view key, const std::vector<int32_t>& values);
   void add_floats(std::string_view key, const std::vector<float>& values);
-  // Kept by reference until write(). Matrices and up keep their dtype; vectors become fp32, as llama.cpp wants its norms.
-  void add(const std::string& name, const at::Tensor& tensor);
+  // As DirectoryWriter::add, until write(). Matrices and up keep their dtype; vectors become fp32, as llama.cpp wants its norms.
+  void add(const std::string& name, LaterTensor tensor);
   // Throws ShapeError for a dtype other than fp32, fp16 and bf16, ResourceError when the file cannot be written.
   void write(const std::filesystem::path& path) const;
 
@@ -30,7 +31,7 @@ class GgufWriter {
   void array(std::string_view name, uint32_t type, uint64_t size);
   uint64_t keys_ = 0;
   std::string metadata_;
-  std::vector<std::pair<std::string, at::Tensor>> tensors_;
+  LaterTensors tensors_;
 };
 
 }  // namespace mla

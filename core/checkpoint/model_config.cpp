@@ -7,15 +7,15 @@
 namespace mla {
 namespace {
 
-void check_range(const std::string& where, const char* field, int64_t value, int64_t limit) {
-  if (value < 1 || value > limit)
-    fail<CheckpointError>("config", where, ": wanted ", field, " in [1, ", limit, "], got ", value);
+void check_range(const std::string& where, const char* field, int64_t value, int64_t limit, int64_t least = 1) {
+  if (value < least || value > limit)
+    fail<CheckpointError>("config", where, ": wanted ", field, " in [", least, ", ", limit, "], got ", value);
 }
 
 void check_latent(const LatentShape& latent, const ModelConfig& c, const std::string& where) {
   check_range(where, "kv_lora_rank", latent.kv_lora_rank, 65536);
   check_range(where, "q_lora_rank", latent.q_lora_rank.value_or(1), 65536);
-  check_range(where, "qk_nope_head_dim", latent.nope_dim, 4096);
+  check_range(where, "qk_nope_head_dim", latent.nope_dim, 4096, 0);  // 0: every dim of a key turns
   check_range(where, "qk_rope_head_dim", latent.rope_dim, 4096);
   check_range(where, "v_head_dim", latent.v_dim, 4096);
   if (latent.rope_dim % 2 != 0) fail<CheckpointError>("config", where, ": wanted an even qk_rope_head_dim, got ", latent.rope_dim);

@@ -1,6 +1,6 @@
 #include "core/checkpoint/safetensors_folder.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/error.h"
@@ -8,10 +8,39 @@
 
 namespace mla {
 
+namespace {
+
+// Numbers whose exponent is all ones: infinities and NaNs. Read as bits, since a sum would make an fp32 copy of 16-bit tensors.
+template <class Bits>
+int64_t count_not_finite(const void* data, int64_t count, Bits exponent) {
+  const Bits* bits = static_cast<const Bits*>(data);
+  int64_t bad = 0;
+  constexpr int64_t kBlock = 4096;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = std::min(count, begin + kBlock);
+    Bits found = 0;  // of a whole block, without a branch
+    for (int64_t i = begin; i < end; ++i) found |= static_cast<Bits>((bits[i] & exponent) == exponent);
+    if (found != 0) bad += std::count_if(bits + begin, bits + end, [&](Bits value) { return (value & exponent) == exponent; });
+  }
+  return bad;
+}
+
+int64_t count_not_finite(const at::Tensor& tensor) {
+  const void* data = tensor.const_data_ptr();
+  switch (tensor.scalar_type()) {
+    case at::kBFloat16: return count_not_finite<uint16_t>(data, tensor.numel(), 0x7F80);
+    case at::kHalf: return count_not_finite<uint16_t>(data, tensor.numel(), 0x7C00);
+    case at::kFloat: return count_not_finite<uint32_t>(data, tensor.numel(), 0x7F800000);
+    case at::kDouble: return count_not_finite<uint64_t>(data, tensor.numel(), 0x7FF0000000000000);
+    default: return 0;
+  }
+}
+
+}  // namespace
+
 void require_finite_tensor(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& path) {
-  if (std::isfinite(tensor.sum(at::kFloat).item<float>())) return;
-  const int64_t bad = tensor.numel() - at::isfinite(tensor).sum().item<int64_t>();
-  if (bad > 0) fail<CheckpointError>("checkpoint", path.string(), ": tensor ", name, " holds ", bad, " NaN or infinite values");
+  if (const int64_t bad = count_not_finite(tensor.contiguous()); bad > 0)
+    fail<CheckpointError>("checkpoint", path.string(), ": tensor ", name, " holds ", bad, " NaN or infinite values");
 }
 
 SafetensorsFolder::SafetensorsFolder(const std::filesystem::path& folder) : path_(folder) {
@@ -49,10 +78,12 @@ std::vector<int64_t> SafetensorsFolder::shape(const std::string& name) const { r
 
 at::Tensor SafetensorsFolder::load(const std::string& name, at::ScalarType dtype) const {
   const SafeTensor& tensor = find(name);
+  const MappedFile& file = owner_.at(name)->file();
   static const std::map<SafeType, at::ScalarType> types{{SafeType::f32, at::kFloat}, {SafeType::f16, at::kHalf}, {SafeType::bf16, at::kBFloat16},
                                                         {SafeType::f64, at::kDouble}, {SafeType::i64, at::kLong}};
   at::Tensor raw = at::empty(tensor.shape, types.at(tensor.type));
   if (!tensor.bytes.empty()) std::memcpy(raw.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
+  file.release(static_cast<std::size_t>(tensor.bytes.data() - file.bytes().data()), tensor.bytes.size());
   const at::Tensor values = raw.to(dtype);
   require_finite_tensor(values, name, path_);
   return values;

@@ -13,11 +13,10 @@ namespace {
 // The fp64 weights of one layer on the CPU on its way into the form.
 class LayerForm {
  public:
-  LayerForm(const Decoder& model, std::size_t index, const DeepseekShape& shape)
-      : model_(model), index_(index), shape_(shape), gain_(model.layers[index].attention_norm.to(at::kCPU, at::kDouble)), dtype_(model.dtype()) {
-    const auto* latent = std::get_if<MlaWeights>(&model.layers[index].attention);
-    if (latent == nullptr) cannot("its attention has no shared latent");
-    w_ = std::get<MlaWeights>(to(model.layers[index].attention, at::kCPU, at::kDouble));
+  LayerForm(const DecoderLayer& layer, int64_t index, at::ScalarType dtype, const DeepseekShape& shape)
+      : index_(index), shape_(shape), gain_(layer.attention_norm.to(at::kCPU, at::kDouble)), dtype_(dtype) {
+    if (!std::holds_alternative<MlaWeights>(layer.attention)) cannot("its attention has no shared latent");
+    w_ = std::get<MlaWeights>(to(layer.attention, at::kCPU, at::kDouble));
     if (w_.normed) cannot("its keys are normed before the latent (q/k norm)");
     if (w_.rope.rope_heads() != 1) cannot("it keeps a rope key per KV head, ", w_.rope.rope_heads(), " of them");
     if (w_.rope.dims() == 0) cannot("it has no rope key");
@@ -192,8 +191,7 @@ class LayerForm {
     if (w_.q_a.defined() && !w_.q_a_bias.defined()) w_.q_a_bias = zeros({w_.q_a.size(0)});
   }
 
-  const Decoder& model_;
-  std::size_t index_;
+  int64_t index_;
   const DeepseekShape& shape_;
   at::Tensor gain_;  // [D], of the norm before attention
   at::ScalarType dtype_;
@@ -209,7 +207,7 @@ int64_t latent_width(const DeepseekShape& shape, int64_t needed) {
 }
 
 // What a config.json says once for all layers.
-void require_alike(const DeepseekShape& shape, const MlaWeights& first, const MlaWeights& other, std::size_t layer) {
+void require_alike(const DeepseekShape& shape, const MlaWeights& first, const MlaWeights& other, int64_t layer) {
   const auto differs = [&](const char* what) {
     fail<ConfigError>("export", shape.target, " cannot hold this model: ", what, " of layer ", layer, " differ from those of layer 0; --for mlaforge holds every model");
   };
@@ -226,6 +224,14 @@ at::Tensor reorder(const at::Tensor& rows, int64_t heads, int64_t rope, bool int
   const std::vector<int64_t> pairs = interleave ? std::vector<int64_t>{2, rope / 2} : std::vector<int64_t>{rope / 2, 2};
   const at::Tensor turned = by_head.narrow(1, before, rope).unflatten(1, pairs).transpose(1, 2).flatten(1, 2);
   return at::cat({by_head.narrow(1, 0, before), turned}, 1).reshape(rows.sizes()).contiguous();
+}
+
+void require_known_parts(const ModelConfig& config, int64_t layers, const DeepseekShape& shape) {
+  if (shape.most_layers > 0 && layers > shape.most_layers)
+    fail<ConfigError>("export", shape.target, " cannot hold this model: wanted at most ", shape.most_layers, " layers, got ", layers);
+  if (const Json beyond = computation_to_json(config); !beyond.empty())
+    fail<ConfigError>("export", shape.target, " cannot hold this model: DeepSeek's classes have no ", beyond.begin().key(), " (", beyond.begin().value().dump(),
+                      "); --for mlaforge holds every model");
 }
 
 }  // namespace
@@ -250,38 +256,35 @@ DeepseekShape deepseek_shape(const std::string& target, int64_t layers) {
   return shape;
 }
 
-Decoder to_deepseek_form(const Decoder& model, const DeepseekShape& shape) {
-  const auto layers = static_cast<int64_t>(model.layers.size());
-  if (shape.most_layers > 0 && layers > shape.most_layers)
-    fail<ConfigError>("export", shape.target, " cannot hold this model: wanted at most ", shape.most_layers, " layers, got ", layers);
-  if (const Json beyond = computation_to_json(model.config); !beyond.empty())
-    fail<ConfigError>("export", shape.target, " cannot hold this model: DeepSeek's classes have no ", beyond.begin().key(), " (", beyond.begin().value().dump(),
-                      "); --for mlaforge holds every model");
-  Decoder out = model;
-  out.config.tie_word_embeddings = false;
-  out.config.mla = std::nullopt;
+LayerStream to_deepseek_form(const LayerStream& model, const DeepseekShape& shape, const std::optional<std::filesystem::path>& folder) {
+  Decoder frame = model.frame();
+  require_known_parts(frame.config, model.layers(), shape);
+  frame.config.tie_word_embeddings = false;
+  frame.config.mla = std::nullopt;
+  const auto form_of = [&](int64_t layer) { return LayerForm(model.read(layer, LayerParts::attention), layer, frame.dtype(), shape); };
   bool query_latent = false;
   int64_t needed = 0;
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    const LayerForm layer(model, i, shape);
-    query_latent = query_latent || layer.wants_query_latent();
-    needed = std::max(needed, layer.needed());
+  for (int64_t layer = 0; layer < model.layers(); ++layer) {
+    const LayerForm form = form_of(layer);
+    query_latent = query_latent || form.wants_query_latent();
+    needed = std::max(needed, form.needed());
   }
   const int64_t width = latent_width(shape, needed);
-  std::vector<MlaWeights> formed;
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    formed.push_back(LayerForm(model, i, shape).make(query_latent, width));
-    require_alike(shape, formed.front(), formed.back(), i);
+  const auto formed = std::make_shared<AttentionStore>(folder);
+  std::optional<MlaWeights> first;
+  for (int64_t layer = 0; layer < model.layers(); ++layer) {
+    const MlaWeights weights = form_of(layer).make(query_latent, width);
+    if (!first) first = std::get<MlaWeights>(to(AttentionWeights(weights), at::kMeta, at::kDouble));
+    require_alike(shape, *first, weights, layer);
+    formed->add(to(AttentionWeights(weights), frame.device(), frame.dtype()));
   }
-  const MlaWeights& first = formed.front();
-  if (std::string_view(shape.target) == "vllm" && first.v_dim > first.nope_dim + first.rope.dims())
-    fail<ConfigError>("export", "vllm cannot hold this model: its values have ", first.v_dim, " dims per head, more than its keys, ", first.nope_dim + first.rope.dims());
-  if (const std::optional<double> theta = grid_theta(first.rope.inv_freq[0])) out.config.rope_theta = *theta;
-  for (std::size_t i = 0; i < formed.size(); ++i) {
-    out.layers[i].attention = to(AttentionWeights(formed[i]), model.device(), model.dtype());
-  }
-  return out;
+  if (std::string_view(shape.target) == "vllm" && first->v_dim > first->nope_dim + first->rope.dims())
+    fail<ConfigError>("export", "vllm cannot hold this model: its values have ", first->v_dim, " dims per head, more than its keys, ", first->nope_dim + first->rope.dims());
+  if (const std::optional<double> theta = grid_theta(first->rope.inv_freq[0])) frame.config.rope_theta = *theta;
+  return with_attention(model, std::move(frame), formed);
 }
+
+Decoder to_deepseek_form(const Decoder& model, const DeepseekShape& shape) { return to_deepseek_form(LayerStream(model), shape, std::nullopt).load(); }
 
 std::optional<double> grid_theta(const at::Tensor& inv_freq) {
   const at::Tensor list = inv_freq.contiguous();

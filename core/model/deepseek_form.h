@@ -4,7 +4,7 @@
 #pragma once
 #include <optional>
 
-#include "core/model/decoder.h"
+#include "core/model/attention_store.h"
 
 namespace mla {
 
@@ -28,6 +28,8 @@ DeepseekShape deepseek_shape(const std::string& target, int64_t layers);
 // The same function in DeepSeek's form, at the model's own dtype and device; `theta` of its grid is in config.rope_theta.
 // Throws ConfigError "[export] ..." naming the layer and the reason where the target cannot hold the model.
 Decoder to_deepseek_form(const Decoder& model, const DeepseekShape& shape);
+// The same layer by layer; the form's attention waits in a scratch file of `folder`, or in memory without one.
+LayerStream to_deepseek_form(const LayerStream& model, const DeepseekShape& shape, const std::optional<std::filesystem::path>& folder);
 
 // theta where frequency i of the list is theta^(-i/size), as rope_type "default" has it; nothing where the list is another one.
 std::optional<double> grid_theta(const at::Tensor& inv_freq);

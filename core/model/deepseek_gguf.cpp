@@ -14,9 +14,9 @@ const std::string kArchitecture = "deepseek2";
 
 std::string block(int64_t layer, const char* name) { return "blk." + std::to_string(layer) + '.' + name + ".weight"; }
 
-void write_shape(const Decoder& form, GgufWriter& out) {
-  const ModelConfig& c = form.config;
-  const auto& w = std::get<MlaWeights>(form.layers.front().attention);
+void write_shape(const LayerStream& form, GgufWriter& out) {
+  const ModelConfig& c = form.frame().config;
+  const MlaWeights w = std::get<MlaWeights>(form.read(0, LayerParts::outline).attention);
   const auto count = [&](const char* name, int64_t value) { out.add_uint(kArchitecture + '.' + name, static_cast<uint64_t>(value)); };
   count("block_count", c.num_layers);
   count("context_length", c.max_position);
@@ -43,34 +43,36 @@ void write_shape(const Decoder& form, GgufWriter& out) {
   out.add_float(kArchitecture + ".expert_weights_scale", 1.0);
 }
 
-void write_layer(const DecoderLayer& layer, int64_t index, GgufWriter& out) {
+std::vector<std::pair<std::string, at::Tensor>> gguf_tensors(int64_t index, const DecoderLayer& layer) {
   const auto& w = std::get<MlaWeights>(layer.attention);
   const int64_t rope = w.rope.dims(), inner = layer.down.size(1), rank = w.rank();
   const at::Tensor up = w.kv_b.view({w.heads, w.nope_dim + w.v_dim, rank});
-  out.add(block(index, "attn_norm"), layer.attention_norm);
+  std::vector<std::pair<std::string, at::Tensor>> out{{block(index, "attn_norm"), layer.attention_norm}};
   if (w.q.defined()) {
-    out.add(block(index, "attn_q"), interleave_rope_rows(w.q, w.heads, rope));
+    out.emplace_back(block(index, "attn_q"), interleave_rope_rows(w.q, w.heads, rope));
   } else {
-    out.add(block(index, "attn_q_a"), w.q_a);
-    out.add(block(index, "attn_q_a_norm"), w.q_a_norm);
-    out.add(block(index, "attn_q_b"), interleave_rope_rows(w.q_b, w.heads, rope));
+    out.emplace_back(block(index, "attn_q_a"), w.q_a);
+    out.emplace_back(block(index, "attn_q_a_norm"), w.q_a_norm);
+    out.emplace_back(block(index, "attn_q_b"), interleave_rope_rows(w.q_b, w.heads, rope));
   }
-  out.add(block(index, "attn_kv_a_mqa"), at::cat({w.kv_a, interleave_rope_rows(w.k_rope, 1, rope)}));
-  out.add(block(index, "attn_kv_a_norm"), w.kv_a_norm);
-  out.add(block(index, "attn_k_b"), up.narrow(1, 0, w.nope_dim).transpose(1, 2).contiguous());  // [H, r, n]
-  out.add(block(index, "attn_v_b"), up.narrow(1, w.nope_dim, w.v_dim).contiguous());            // [H, v, r]
-  out.add(block(index, "attn_output"), w.o);
-  out.add(block(index, "ffn_norm"), layer.mlp_norm);
-  out.add(block(index, "ffn_gate"), layer.gate_up.narrow(0, 0, inner));
-  out.add(block(index, "ffn_up"), layer.gate_up.narrow(0, inner, inner));
-  out.add(block(index, "ffn_down"), layer.down);
+  out.emplace_back(block(index, "attn_kv_a_mqa"), at::cat({w.kv_a, interleave_rope_rows(w.k_rope, 1, rope)}));
+  out.emplace_back(block(index, "attn_kv_a_norm"), w.kv_a_norm);
+  out.emplace_back(block(index, "attn_k_b"), up.narrow(1, 0, w.nope_dim).transpose(1, 2).contiguous());  // [H, r, n]
+  out.emplace_back(block(index, "attn_v_b"), up.narrow(1, w.nope_dim, w.v_dim).contiguous());            // [H, v, r]
+  out.emplace_back(block(index, "attn_output"), w.o);
+  out.emplace_back(block(index, "ffn_norm"), layer.mlp_norm);
+  out.emplace_back(block(index, "ffn_gate"), layer.gate_up.narrow(0, 0, inner));
+  out.emplace_back(block(index, "ffn_up"), layer.gate_up.narrow(0, inner, inner));
+  out.emplace_back(block(index, "ffn_down"), layer.down);
+  return out;
 }
 
 class DeepseekGguf {
  public:
   DeepseekGguf(const std::filesystem::path& path, at::Device device, at::ScalarType dtype) : file_(path), device_(device), dtype_(dtype) {}
 
-  Decoder read() {
+  // All but the layers.
+  Decoder read_frame() {
     if (file_.get_string("general.architecture") != kArchitecture) bad("wanted architecture deepseek2, got ", file_.get_string("general.architecture"));
     ModelConfig& c = decoder_.config;
     c.architecture = kArchitecture;
@@ -83,8 +85,18 @@ class DeepseekGguf {
     c.vocab_size = decoder_.embedding.size(0);
     decoder_.final_norm = tensor("output_norm.weight", 1);
     decoder_.head = tensor("output.weight", 2);
-    for (int64_t layer = 0; layer < c.num_layers; ++layer) decoder_.layers.push_back(read_layer(layer));
-    return std::move(decoder_);
+    return decoder_;
+  }
+
+  DecoderLayer read_layer(int64_t index) const {
+    const int64_t width = decoder_.config.hidden_size, inner = decoder_.config.intermediate_size;
+    DecoderLayer layer;
+    layer.attention_norm = tensor(block(index, "attn_norm"), 1);
+    layer.mlp_norm = tensor(block(index, "ffn_norm"), 1);
+    layer.gate_up = at::cat({matrix(index, "ffn_gate", inner, width), matrix(index, "ffn_up", inner, width)});
+    layer.down = matrix(index, "ffn_down", width, inner);
+    layer.attention = read_attention(index, width);
+    return layer;
   }
 
  private:
@@ -105,6 +117,7 @@ class DeepseekGguf {
     if (static_cast<int64_t>(found->shape.size()) != dims) bad("wanted tensor ", name, " with ", dims, " dimensions, got ", found->shape.size());
     const at::Tensor values = at::empty(found->shape, at::kFloat);
     dequantize(found->type, found->bytes, found->elements(), values.data_ptr<float>());
+    file_.file().release(found->offset, found->bytes.size());
     return values.to(device_, dtype_);
   }
 
@@ -112,17 +125,6 @@ class DeepseekGguf {
     const at::Tensor t = tensor(block(layer, name), 2);
     if (t.size(0) != rows || t.size(1) != columns) bad("wanted ", block(layer, name), " [", rows, ", ", columns, "], got ", t.sizes());
     return t;
-  }
-
-  DecoderLayer read_layer(int64_t index) const {
-    const int64_t width = decoder_.config.hidden_size, inner = decoder_.config.intermediate_size;
-    DecoderLayer layer;
-    layer.attention_norm = tensor(block(index, "attn_norm"), 1);
-    layer.mlp_norm = tensor(block(index, "ffn_norm"), 1);
-    layer.gate_up = at::cat({matrix(index, "ffn_gate", inner, width), matrix(index, "ffn_up", inner, width)});
-    layer.down = matrix(index, "ffn_down", width, inner);
-    layer.attention = read_attention(index, width);
-    return layer;
   }
 
   MlaWeights read_attention(int64_t index, int64_t width) const {
@@ -163,21 +165,26 @@ class DeepseekGguf {
 
 }  // namespace
 
-void save_deepseek_gguf(const Decoder& form, const Tokenizer& tokenizer, const GgufTexts& texts, const std::filesystem::path& path) {
+void save_deepseek_gguf(const LayerStream& form, const Tokenizer& tokenizer, const GgufTexts& texts, const std::filesystem::path& path) {
   GgufWriter out;
   out.add_text("general.architecture", kArchitecture);
   out.add_text("general.name", texts.name);
   out.add_text("mlaforge.conversion", texts.record);
   write_shape(form, out);
-  add_vocabulary(tokenizer, form.embedding.size(0), out);
+  add_vocabulary(tokenizer, form.frame().embedding.size(0), out);
   if (!texts.chat_template.empty()) out.add_text("tokenizer.chat_template", texts.chat_template);
-  out.add("token_embd.weight", form.embedding);
-  out.add("output_norm.weight", form.final_norm);
-  out.add("output.weight", form.head);
-  for (std::size_t index = 0; index < form.layers.size(); ++index) write_layer(form.layers[index], static_cast<int64_t>(index), out);
+  out.add("token_embd.weight", form.frame().embedding);
+  out.add("output_norm.weight", form.frame().final_norm);
+  out.add("output.weight", form.frame().head);
+  for (const auto& [name, tensor] : later_tensors(form, gguf_tensors)) out.add(name, tensor);
   out.write(path);
 }
 
-Decoder load_deepseek_gguf(const std::filesystem::path& path, at::Device device, at::ScalarType dtype) { return DeepseekGguf(path, device, dtype).read(); }
+LayerStream open_deepseek_gguf(const std::filesystem::path& path, at::Device device, at::ScalarType dtype) {
+  const auto file = std::make_shared<DeepseekGguf>(path, device, dtype);
+  return {file->read_frame(), [file](int64_t layer, LayerParts) { return file->read_layer(layer); }};
+}
+
+Decoder load_deepseek_gguf(const std::filesystem::path& path, at::Device device, at::ScalarType dtype) { return open_deepseek_gguf(path, device, dtype).load(); }
 
 }  // namespace mla

@@ -111,7 +111,8 @@ Experts read_experts(const TensorSource& source, const std::string& prefix) {
 
 }  // namespace
 
-DecoderLayer read_layer(const TensorSource& source, int64_t index) {
+DecoderLayer read_layer(const TensorSource& whole, int64_t index, LayerParts parts) {
+  const TensorSource source = parts == LayerParts::outline ? whole.shapes() : whole, mlp = parts == LayerParts::whole ? whole : whole.shapes();
   const ModelConfig& c = source.config();
   const std::string prefix = "model.layers." + std::to_string(index) + '.';
   DecoderLayer layer;
@@ -121,8 +122,8 @@ DecoderLayer read_layer(const TensorSource& source, int64_t index) {
     layer.attention_post_norm = source.norm(prefix + "post_attention_layernorm.weight");
     layer.mlp_post_norm = source.norm(prefix + "post_feedforward_layernorm.weight");
   }
-  if (c.experts > 0) layer.experts = read_experts(source, prefix + "block_sparse_moe.");
-  else read_mlp(source, prefix + "mlp.", layer);
+  if (c.experts > 0) layer.experts = read_experts(mlp, prefix + "block_sparse_moe.");
+  else read_mlp(mlp, prefix + "mlp.", layer);
   const std::string attention = prefix + "self_attn.";
   layer.attention = c.mla ? read_described_attention(source, attention, index) : c.latent ? read_latent(source, attention, index) : read_gqa(source, attention, index);
   return layer;

@@ -7,11 +7,11 @@
 
 #include "core/base/error.h"
 #include "core/base/files.h"
-#include "core/checkpoint/directory_writer.h"
 #include "core/checkpoint/safetensors_folder.h"
 #include "core/model/deepseek_gguf.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
+#include "tests/support/spoilt_folder.h"
 #include "tests/support/tiny_model.h"
 
 using namespace mla;
@@ -194,39 +194,25 @@ TEST_CASE("each target names what it cannot hold", "[export][errors]") {
 
 namespace {
 
-// A written folder after `spoil` had its way with config and tensors.
-double kl_after(const std::function<void(Json& config, std::map<std::string, at::Tensor>& tensors)>& spoil) {
+double kl_after(const Spoil& spoil) {
   const TemporaryFolder folder;
   const Decoder model = converted({.biases = true});
   save_deepseek(to_deepseek_form(model, deepseek_shape("transformers", 2)), "test", {}, {}, folder / "model");
-  Json config = read_json_file(folder / "model/config.json");
-  const SafetensorsFolder read(folder / "model");
-  std::map<std::string, at::Tensor> tensors;
-  for (const std::string& name : read.names()) tensors[name] = read.load(name, at::kFloat);
-  spoil(config, tensors);
-  DirectoryWriter writer(folder / "spoilt", config);
-  for (const auto& [name, tensor] : tensors) writer.add(name, tensor);
-  writer.finish({});
+  spoil_folder(folder / "model", folder / "spoilt", spoil);
   return kl_between(model, load_deepseek(folder / "spoilt", at::kCPU, at::kFloat));
-}
-
-template <class Change>
-void each(std::map<std::string, at::Tensor>& tensors, const std::string& part, const Change& change) {
-  for (auto& [name, tensor] : tensors)
-    if (name.find(part) != std::string::npos) change(tensor);
 }
 
 }  // namespace
 
 TEST_CASE("an interleave flag that is flipped, a bias that is dropped and a scale that is wrong are found by the logits", "[export][errors]") {
   CHECK(kl_after([](Json&, auto&) {}) < kKlOfEquals);
-  const std::vector<std::pair<const char*, std::function<void(Json&, std::map<std::string, at::Tensor>&)>>> errors{
+  const std::vector<std::pair<const char*, Spoil>> errors{
       {"interleave", [](Json& config, auto&) { config["rope_interleave"] = false; }},
-      {"latent and rope key bias", [](Json&, auto& t) { each(t, "kv_a_proj_with_mqa.bias", [](at::Tensor& x) { x.zero_(); }); }},
-      {"query bias", [](Json&, auto& t) { each(t, "q_a_proj.bias", [](at::Tensor& x) { x.zero_(); }); }},
-      {"output bias", [](Json&, auto& t) { each(t, "o_proj.bias", [](at::Tensor& x) { x.zero_(); }); }},
-      {"scale of the scores", [](Json&, auto& t) { each(t, "q_b_proj.weight", [](at::Tensor& x) { x *= 1.05; }); }},
-      {"norm of the latent", [](Json&, auto& t) { each(t, "kv_a_layernorm.weight", [](at::Tensor& x) { x *= 1.05; }); }},
+      {"latent and rope key bias", [](Json&, auto& t) { each_named(t, "kv_a_proj_with_mqa.bias", [](at::Tensor& x) { x.zero_(); }); }},
+      {"query bias", [](Json&, auto& t) { each_named(t, "q_a_proj.bias", [](at::Tensor& x) { x.zero_(); }); }},
+      {"output bias", [](Json&, auto& t) { each_named(t, "o_proj.bias", [](at::Tensor& x) { x.zero_(); }); }},
+      {"scale of the scores", [](Json&, auto& t) { each_named(t, "q_b_proj.weight", [](at::Tensor& x) { x *= 1.05; }); }},
+      {"norm of the latent", [](Json&, auto& t) { each_named(t, "kv_a_layernorm.weight", [](at::Tensor& x) { x *= 1.05; }); }},
       {"theta", [](Json& config, auto&) { config["rope_theta"] = 9000.0; }},
       {"epsilon", [](Json& config, auto&) { config["rms_norm_eps"] = 1e-2; }},
   };
@@ -237,7 +223,7 @@ TEST_CASE("an interleave flag that is flipped, a bias that is dropped and a scal
 }
 
 TEST_CASE("a folder that does not fit its config is refused by name", "[export][errors]") {
-  const auto refused = [](const std::string& says, const std::function<void(Json&, std::map<std::string, at::Tensor>&)>& spoil) {
+  const auto refused = [](const std::string& says, const Spoil& spoil) {
     INFO(says);
     CHECK_THROWS_WITH(kl_after(spoil), Contains(says));
   };

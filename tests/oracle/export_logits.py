@@ -87,5 +87,6 @@ for name in ("logits", "ours", "export"):
     two.add_argument(name)
 two.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"])
 two.add_argument("--tokens", type=int, default=256)
-given = parser.parse_args()
-sys.exit(0 if (tiny(given.folder, given.out) if given.command == "tiny" else model(given)) else 1)
+if __name__ == "__main__":
+    given = parser.parse_args()
+    sys.exit(0 if (tiny(given.folder, given.out) if given.command == "tiny" else model(given)) else 1)

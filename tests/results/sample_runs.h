@@ -65,4 +65,14 @@ inline int64_t add_done(Store& store, const SampleRun& run = {}) {
   return id;
 }
 
+// The number that a query gives; -1 where it gives no row.
+inline int64_t number(const Database& database, const std::string& sql) {
+  Statement read(database, sql);
+  return read.step() ? read.integer(0) : -1;
+}
+
+inline AnswerRow sample_answer(int64_t position) {
+  return {"arc_easy", "mla", position, std::to_string(position), std::string(64, 'a'), "1", "2", 0.5, 7, "{}"};
+}
+
 }  // namespace mla::test
