@@ -1,10 +1,42 @@
 // Methods at equal cache: a row per method, a column per cache size, the lowest perplexity of each.
+#include <map>
+#include <set>
+
 #include "results/query_table.h"
 
 namespace mla {
 namespace {
 
-Table shape(const Store&, const Table& rows) { return pivot(rows, {.keys = 5, .digits = 3, .descending = true, .after = " values"}); }
+constexpr std::size_t kKeys = 5;  // then the cache size, the value, its error
+constexpr double kNear = 0.97;    // a column holds caches from this share of its size up: ranks are whole numbers, sizes asked for are missed by a few
+
+double number(const Cell& cell) {
+  if (const auto* whole = std::get_if<int64_t>(&cell)) return static_cast<double>(*whole);
+  return std::get<double>(cell);
+}
+
+// Cache sizes replaced by those of their columns; of a method's several in one column the best stays.
+Table by_column(const Table& rows) {
+  std::set<double, std::greater<>> sizes;
+  for (const auto& row : rows.rows) sizes.insert(number(row[kKeys]));
+  std::map<double, double> column;
+  double largest = 0;
+  for (const double size : sizes) column[size] = largest = size < kNear * largest || largest == 0 ? size : largest;
+
+  Table table{rows.name, rows.columns, {}};
+  std::map<std::vector<Cell>, std::size_t> known;
+  for (std::vector<Cell> row : rows.rows) {
+    const double to = column.at(number(row[kKeys]));
+    if (to == static_cast<double>(static_cast<int64_t>(to))) row[kKeys] = static_cast<int64_t>(to);
+    else row[kKeys] = to;
+    const auto [at, is_new] = known.emplace(std::vector<Cell>(row.begin(), row.begin() + kKeys + 1), table.rows.size());
+    if (is_new) table.rows.push_back(row);
+    else if (number(row[kKeys + 1]) < number(table.rows[at->second][kKeys + 1])) table.rows[at->second] = row;
+  }
+  return table;
+}
+
+Table shape(const Store&, const Table& rows) { return pivot(by_column(rows), {.keys = kKeys, .digits = 3, .descending = true, .after = " values"}); }
 
 }  // namespace
 

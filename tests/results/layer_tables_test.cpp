@@ -49,6 +49,22 @@ TEST_CASE("methods at equal cache: a column per cache size, the largest first, t
   CHECK(table.separate == std::vector<std::size_t>{3, 4});
 }
 
+TEST_CASE("methods: caches that miss a size by less than three per cent share its column, the best of a method stays", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  add_done(store, {.method = "svd", .label = "svd r128", .kv_values = 256, .perplexity = 40});
+  add_done(store, {.label = "transmla r193", .kv_values = 257, .perplexity = 31});
+  add_done(store, {.label = "transmla r191", .kv_values = 255, .perplexity = 30});
+  add_done(store, {.label = "transmla r180", .kv_values = 244, .perplexity = 33});
+
+  const Table table = run_query(store, "methods");
+
+  CHECK(names_of(table) == std::vector<std::string>{"Model", "dtype", "Method", "Corpus", "Protocol", "384 values", "257 values", "244 values"});
+  CHECK(table.rows[1][6] == Cell(40.0));
+  CHECK(table.rows[2][6] == Cell(30.0));
+  CHECK(table.rows[2][7] == Cell(33.0));
+}
+
 TEST_CASE("choices: a row per model and protocol, a column per task and metric, the latest run of each", "[results]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
