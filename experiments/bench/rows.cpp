@@ -67,7 +67,7 @@ std::optional<double> BenchRow::bytes_per_second() const {
 std::vector<double> ProtocolRow::rates() const { return rates_of(static_cast<double>(requests * cell.output()), seconds); }
 
 const std::vector<BenchColumn>& bench_columns() {
-  static const std::vector<BenchColumn> columns{{"model                         ", false}, {"size      "}, {"params  "}, {"backend", false}, {"threads"}, {"seqs"}, {"test           "},
+  static const std::vector<BenchColumn> columns{{"model                                       ", false}, {"size      "}, {"params  "}, {"backend", false}, {"threads"}, {"seqs"}, {"test           "},
                                                 {"t/s               "}, {"ratio                 "}, {"cache B/token"}, {"cache MiB"}, {"fits"}, {"GB/s   "}, {"share  "}};
   return columns;
 }
@@ -94,7 +94,7 @@ BenchRecord record_of(const BenchRow& row, const BenchMachine& machine) {
 }
 
 const std::vector<BenchColumn>& protocol_columns() {
-  static const std::vector<BenchColumn> columns{{"model                         ", false}, {"memory GiB"}, {"context"}, {"fits"}, {"batches      "}, {"cache MiB/seq"}, {"cache MiB"},
+  static const std::vector<BenchColumn> columns{{"model                                       ", false}, {"memory GiB"}, {"context"}, {"fits"}, {"batches      "}, {"cache MiB/seq"}, {"cache MiB"},
                                                 {"output t/s        "}, {"ratio                 "}};
   return columns;
 }
