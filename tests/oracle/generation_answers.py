@@ -41,7 +41,7 @@ def gsm8k(folder):
         request.resps = [text]
         task._instances = [request]
         task.apply_filters()
-        scores = {name: task.process_results(doc, [request.filtered_resps[name]])["exact_match"] for name in request.filtered_resps}
+        scores = {name: float(task.process_results(doc, [request.filtered_resps[name]])["exact_match"]) for name in request.filtered_resps}
         rows.append({"sha256": tasks.digest(text), "characters": len(text), "scores": scores})
         print("gsm8k", number, rows[-1], flush=True)
     return rows
@@ -67,7 +67,7 @@ def multi_news():
             score = max(Rouge().get_scores([text], [answer], avg=True)["rouge-l"]["f"] for answer in row["answers"])
         except Exception:
             score = 0.0
-        rows.append({"sha256": tasks.digest(text), "characters": len(text), "tokens": len(output) - length, "score": score})
+        rows.append({"sha256": tasks.digest(text), "characters": len(text), "tokens": int((output[length:] != tokenizer.eos_token_id).sum()), "score": score})
         print("multi_news", len(rows), rows[-1], flush=True)
     return rows
 
