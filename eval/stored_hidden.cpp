@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFolder = "hidden";
 constexpr const char* kName = "hidden";
-constexpr const char* kVersion = "last hidden states 1\n";  // rises when a model's numbers change
+constexpr const char* kVersion = "last hidden states 2\n";  // rises when a model's numbers change
 constexpr uintmax_t kFileOverhead = 4096;                   // header, hash file
 constexpr std::chrono::seconds kClockStep{2};               // file systems stamp by coarser clocks: a new file can look that much older
 

@@ -2,8 +2,8 @@
 #include <iostream>
 
 #include "experiments/commands.h"
-#include "experiments/pipeline.h"
 #include "experiments/outcome.h"
+#include "experiments/pipeline.h"
 #include "experiments/processes.h"
 #include "experiments/recording.h"
 #include "experiments/run_tasks.h"

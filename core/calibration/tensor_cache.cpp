@@ -8,8 +8,8 @@
 #include "core/base/file_lock.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
-#include "core/base/running_hash.h"
 #include "core/base/sha256.h"
+#include "core/checkpoint/hashed_file.h"
 #include "core/checkpoint/safetensors_file.h"
 
 namespace mla {
@@ -37,20 +37,14 @@ fs::path hash_of(const fs::path& path) { return path.string() + ".sha256"; }
 void save(const NamedTensors& tensors, const fs::path& path) {
   std::vector<SafeEntry> entries;
   for (const auto& [name, tensor] : tensors) entries.push_back({name, type_of(tensor), tensor.sizes().vec(), tensor.nbytes()});
-  AtomicFile file(path);
-  RunningHash hash;
-  const auto write = [&](const void* data, std::size_t size) {
-    file.write(data, size);
-    hash.add(data, size);
-  };
+  HashedFile file(path);
   const std::string header = safetensors_header(entries);
-  write(header.data(), header.size());
+  file.write(header.data(), header.size());
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor whole = tensor.contiguous();
-    write(whole.const_data_ptr(), whole.nbytes());
+    file.write(whole.const_data_ptr(), whole.nbytes());
   }
-  file.commit();
-  write_file_atomically(hash_of(path), hash.hex());
+  write_file_atomically(hash_of(path), file.commit());
 }
 
 at::Tensor read(const SafeTensor& stored) {

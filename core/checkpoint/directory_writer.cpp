@@ -5,7 +5,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/process.h"
-#include "core/base/running_hash.h"
+#include "core/checkpoint/hashed_file.h"
 #include "core/checkpoint/safetensors_file.h"
 
 namespace mla {
@@ -45,21 +45,15 @@ std::string write_shard(const std::filesystem::path& path, const LaterTensors& t
     const auto& [name, tensor] = tensors[i];
     entries.push_back({name, safe_type(tensor, name), tensor.shape(), tensor.bytes()});
   }
-  AtomicFile file(path);
-  RunningHash hash;
-  const auto write = [&](const void* data, std::size_t size) {
-    file.write(data, size);
-    hash.add(data, size);
-  };
+  HashedFile file(path);
   const std::string header = safetensors_header(entries);
-  write(header.data(), header.size());
+  file.write(header.data(), header.size());
   for (std::size_t i = begin; i < end; ++i) {
     throw_if_interrupted();
     const at::Tensor plain = tensors[i].second.take(tensors[i].first);
-    write(plain.const_data_ptr(), plain.nbytes());
+    file.write(plain.const_data_ptr(), plain.nbytes());
   }
-  file.commit();
-  return hash.hex();
+  return file.commit();
 }
 
 std::string shard_name(std::size_t shard, std::size_t shards) {

@@ -4,6 +4,7 @@
 #include "core/base/json.h"
 #include "core/base/sha256.h"
 #include "eval/task_runner.h"
+#include "tests/eval/answer_rows.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
 #include "tests/support/smollm2.h"
@@ -12,11 +13,6 @@ using namespace mla;
 using namespace mla::test;
 
 namespace {
-
-struct Rows : AnswerSink {
-  std::vector<AnswerRow> rows;
-  void add(const std::vector<AnswerRow>& more) override { rows.insert(rows.end(), more.begin(), more.end()); }
-};
 
 // Rows of the first items, in their order; empty where model or data are not here.
 std::vector<AnswerRow> answers_to(const std::string& name, int64_t count, int64_t max_length) {
@@ -28,7 +24,7 @@ std::vector<AnswerRow> answers_to(const std::string& name, int64_t count, int64_
   const TaskSpec spec = find_task(name);
   if (!is_there(spec.data, root)) return skip(name + "'s data are not in the data root"), std::vector<AnswerRow>{};
   DecoderModel model(real->decoder);
-  Rows rows;
+  AnswerRows rows;
   answer_task({spec, build_items(spec, root, {.limit = count}), *real->tokenizer}, {{"original", &model}}, {.max_length = max_length, .batch = 4}, {}, rows);
   std::sort(rows.rows.begin(), rows.rows.end(), [](const AnswerRow& a, const AnswerRow& b) { return a.position < b.position; });
   return rows.rows;

@@ -5,6 +5,7 @@
 #include "core/base/files.h"
 #include "core/base/json.h"
 #include "eval/task_runner.h"
+#include "tests/eval/answer_rows.h"
 #include "tests/support/catch.h"
 #include "tests/support/paths.h"
 #include "tests/support/smollm2.h"
@@ -13,11 +14,6 @@ using namespace mla;
 using namespace mla::test;
 
 namespace {
-
-struct Rows : AnswerSink {
-  std::vector<AnswerRow> rows;
-  void add(const std::vector<AnswerRow>& more) override { rows.insert(rows.end(), more.begin(), more.end()); }
-};
 
 std::size_t likeliest(const std::vector<double>& values) { return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin()); }
 
@@ -43,7 +39,7 @@ TEST_CASE("choices have the log-likelihoods that lm-evaluation-harness gives the
       continue;
     }
     const TaskItems items = build_items(spec, root, {.limit = golden.at("items").get<int64_t>()});
-    Rows rows;
+    AnswerRows rows;
     answer_task({spec, items, *real->tokenizer}, {{"original", &model}}, {.max_length = 2048}, {}, rows);
     REQUIRE(rows.rows.size() == wanted.size());
     double worst = 0;
