@@ -87,7 +87,7 @@ struct HealingBatch {
 };
 struct ConversionContext {
   const Decoder& original;
-  Decoder& converted;  // layers before the current one are final; the healer writes this layer's weights
+  Decoder& converted;  // layers before the current one are final; the healer writes this layer's weights, attention and MLP
   int64_t layer = 0;
   const std::vector<HealingBatch>& batches;
   const LayerStats& stats;  // of the original

@@ -7,6 +7,7 @@
 #include "methods/allocators/rank_options.h"
 #include "methods/factorizers/weighted_pca.h"
 #include "methods/healers/distillation.h"
+#include "methods/healers/mlp_refit.h"
 #include "methods/healers/output_refit.h"
 #include "methods/registry.h"
 #include "methods/splitters/rorope.h"
@@ -60,12 +61,13 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t fold = read.positive("freqfold", std::min<int64_t>(2 * collapse, model.head_dim / 2));
   const int64_t steps = read.non_negative("steps", preset.steps), step_samples = read.positive("step_samples", 4);
   const double ridge = read.number("ridge", steps > 0 ? 0.05 : 0.2), rate = read.number("rate", 0.01), attended = read.number("attended", 4.0);
+  const double mlp_ridge = read.number("mlp_ridge", 0.0);
   const std::string metric = read.choice("metric", "query_output", {"query_output", "gradient"});
   const bool deepseek = read.flag("deepseek_compatible", false);
   const RankOptions ranks = read_rank_options(read);
   read.reject_unknown();
-  if (ridge < 0 || rate <= 0 || attended < 0)
-    fail<ConfigError>("stream_match", "wanted ridge and attended of at least 0 and rate above 0, got ", ridge, ", ", attended, " and ", rate);
+  if (ridge < 0 || mlp_ridge < 0 || rate <= 0 || attended < 0)
+    fail<ConfigError>("stream_match", "wanted ridge, mlp_ridge and attended of at least 0 and rate above 0, got ", ridge, ", ", mlp_ridge, ", ", attended, " and ", rate);
   if (deepseek && ranks.allocator != "uniform" && !ranks.pad)
     fail<ConfigError>("stream_match", "wanted one rank for all layers with --deepseek-compatible, got --allocator ", ranks.allocator,
                       "; add --pad-ranks true or take uniform");
@@ -73,9 +75,10 @@ Recipe make(const Json& options, const ModelConfig& model) {
   Recipe recipe;
   recipe.options = {{"freqfold", fold}, {"qk_mqa_dim", sizes.rope_dim}, {"kv_lora_rank", sizes.rank}, {"steps", steps}, {"step_samples", step_samples},
                     {"ridge", ridge}, {"rate", rate}, {"attended", attended}, {"metric", metric}};
+  if (mlp_ridge > 0) recipe.options["mlp_ridge"] = mlp_ridge;
   if (steps == 0) for (const char* unused : {"step_samples", "rate"}) recipe.options.erase(unused);
   recipe.label = "stream_match d" + std::to_string(sizes.rope_dim) + " r" + std::to_string(sizes.rank) + (steps > 0 ? " steps " + std::to_string(steps) : " closed form") +
-                 (metric == "gradient" ? " gradient" : "");
+                 (mlp_ridge > 0 ? " mlp" : "") + (metric == "gradient" ? " gradient" : "");
   const auto pca_metric = metric == "gradient" ? PcaMetric::gradient : PcaMetric::query_output;
   recipe.splitter = make_rorope({.freqfold = fold, .collapse = collapse, .attended = attended}, model.head_dim);
   recipe.factorizer = make_weighted_pca({.metric = pca_metric, .attended = attended});
@@ -85,6 +88,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   recipe.self_samples = preset.self_samples;
   if (steps > 0) recipe.healers.push_back(make_distillation({.steps = steps, .samples = step_samples, .rate = rate}));
   if (ridge > 0) recipe.healers.push_back(make_output_refit({.ridge = ridge}));
+  if (mlp_ridge > 0) recipe.healers.push_back(make_mlp_refit({.ridge = mlp_ridge}));
   return recipe;
 }
 
@@ -101,10 +105,11 @@ const RecipeEntry stream_match{
                        {"step_samples", "4", "calibration samples per step"},
                        {"rate", "0.01", "first step's size as a share of each tensor's root mean square; falls to 0"},
                        {"ridge", "0.05, without steps 0.2", "of the refit of W_O, as a share of the mean diagonal; 0: no refit"},
+                       {"mlp_ridge", "0", "of a refit of each MLP's down projection behind it, as a share of the mean diagonal; 0: MLPs stay as they are"},
                        {"attended", "4", "how much more tokens count that others attend to"},
                        {"metric", "query_output", "weights of the PCA: query_output, gradient"},
                        {"deepseek_compatible", "false", "refuse what stock DeepSeek classes cannot hold: ranks that differ by layer"}}),
-    {"RoRoPE on attention-weighted moments", "joint PCA weighted by queries and W_O", "ranks", "distillation per layer", "closed-form refit of W_O"},
+    {"RoRoPE on attention-weighted moments", "joint PCA weighted by queries and W_O", "ranks", "distillation per layer", "closed-form refit of W_O", "and of down_proj, where asked"},
     {"mlaforge", "transformers", "vllm", "llama.cpp"},
     make,
     true};

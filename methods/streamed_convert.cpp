@@ -53,6 +53,21 @@ class WaitingLayers {
   std::vector<Spectrum> spectra_;
 };
 
+// Down projections of MLPs that healers changed, in a scratch file; of all other layers the original's stay.
+class HealedMlps {
+ public:
+  HealedMlps(const std::filesystem::path& folder, int64_t layers) : scratch_(folder), places_(static_cast<std::size_t>(layers)) {}
+  void add(int64_t layer, const at::Tensor& down) { places_.at(static_cast<std::size_t>(layer)) = scratch_.put(down); }
+  void apply(int64_t layer, LayerParts parts, DecoderLayer& weights) const {
+    const std::optional<std::size_t> place = places_.at(static_cast<std::size_t>(layer));
+    if (parts == LayerParts::whole && place) weights.down = scratch_.get(*place).to(weights.down.device());
+  }
+
+ private:
+  TensorScratch scratch_;
+  std::vector<std::optional<std::size_t>> places_;
+};
+
 class StreamedConverter {
  public:
   StreamedConverter(const LayerStream& original, const Recipe& recipe, const StreamSource& source)
@@ -71,7 +86,9 @@ class StreamedConverter {
     }
     add_norms();
     const Healing healing = recipe_.healers.empty() ? Healing() : heal_all();
-    return {with_attention(original_, original_.frame(), converted_), ranks, healing};
+    LayerStream made = with_attention(original_, frame(), converted_);
+    if (mlps_) made = made.changed(frame(), [mlps = mlps_](int64_t layer, LayerParts parts, DecoderLayer& weights) { mlps->apply(layer, parts, weights); });
+    return {std::move(made), ranks, healing};
   }
 
  private:
@@ -129,14 +146,16 @@ class StreamedConverter {
     if (source_.samples == nullptr) fail<ConfigError>("convert", "wanted calibration samples for the healers of ", recipe_.label);
     const Stopwatch watch;
     HealingPass pass(frame(), *source_.samples);
+    mlps_ = std::make_shared<HealedMlps>(source_.scratch, original_.layers());
     Progress progress("Healing", "layers", original_.layers());
     for (int64_t layer = 0; layer < original_.layers(); ++layer) {
       const Decoder original = original_.with_layer(layer);
       Decoder converted = original;
-      AttentionWeights& attention = converted.layers[static_cast<std::size_t>(layer)].attention;
-      attention = converted_->read(layer);
+      DecoderLayer& weights = converted.layers[static_cast<std::size_t>(layer)];
+      weights.attention = converted_->read(layer);
       pass.heal(original, converted, layer, recipe_.healers, LayerStats());
-      converted_->replace(layer, attention);
+      converted_->replace(layer, weights.attention);
+      if (!weights.down.is_same(original.layers[static_cast<std::size_t>(layer)].down)) mlps_->add(layer, weights.down);
       progress.advance(layer + 1);
     }
     return {watch.seconds(), watch.cpu(), source_.samples->tokens()};
@@ -149,6 +168,7 @@ class StreamedConverter {
   LayerConversion steps_;
   CalibrationStats for_allocator_;  // what allocators read of the original's statistics
   std::shared_ptr<AttentionStore> converted_;
+  std::shared_ptr<HealedMlps> mlps_;  // where there are healers
 };
 
 }  // namespace

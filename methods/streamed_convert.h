@@ -22,7 +22,7 @@ struct StreamSource {
 };
 
 struct StreamedConversion {
-  LayerStream converted;  // attention from a scratch file, all else read where `original` reads it
+  LayerStream converted;  // attention and refitted MLPs from a scratch file, all else read where `original` reads it
   std::vector<LayerRanks> ranks;
   Healing healing;
 };

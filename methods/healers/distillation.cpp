@@ -8,6 +8,7 @@
 
 #include "core/base/process.h"
 #include "methods/healers/output_refit.h"
+#include "methods/healers/ridge.h"
 
 namespace mla {
 namespace {

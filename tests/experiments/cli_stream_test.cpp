@@ -79,7 +79,7 @@ TEST_CASE("convert --stream writes byte for byte what convert writes in memory, 
       {"bf16", kTransmla + once + Words{"--dtype", "bf16"}},
       {"mha2mla", {"--method", "mha2mla", "--rope-selection", "2-norm", "--rope-dim", "4", "--low-rank", "6", "--calibration-ids", "ids.json"}},
       {"svd", {"--method", "svd", "--rank", "6"}},
-      {"healed", {"--method", "stream_match", "--freqfold", "2", "--qk-mqa-dim", "8", "--kv-lora-rank", "8", "--steps", "3", "--cal-self-samples", "0", "--calibration-ids",
+      {"healed", {"--method", "stream_match", "--freqfold", "2", "--qk-mqa-dim", "8", "--kv-lora-rank", "8", "--steps", "3", "--mlp-ridge", "0.3", "--cal-self-samples", "0", "--calibration-ids",
                   "ids.json", "--threads", "2"}}};
   for (const auto& [name, words] : cases) {
     INFO(name);

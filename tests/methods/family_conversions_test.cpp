@@ -121,8 +121,8 @@ TEST_CASE("healing brings a cut family nearer to its original, post-norms and ex
   INFO(name);
   const Decoder original = family_model(name);
   const CalibrationSamples samples = tiny_samples(6, 4, 24, original.config.vocab_size);
-  const auto kl_with = [&](int64_t steps, double ridge) {
-    const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", steps}, {"ridge", ridge}};
+  const auto kl_with = [&](int64_t steps, double ridge, double mlp_ridge = 0) {
+    const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", steps}, {"ridge", ridge}, {"mlp_ridge", mlp_ridge}};
     const Conversion conversion = convert_with(original, find_recipe("stream_match").make(options, original.config), samples);
     return kl(original, conversion.converted, samples.batches[0].ids);
   };
@@ -131,6 +131,8 @@ TEST_CASE("healing brings a cut family nearer to its original, post-norms and ex
 
   CHECK(refitted < cut);
   CHECK(distilled < cut);
+  if (original.layers[0].experts) CHECK(kl_with(0, 0.1, 0.1) == refitted);  // experts stay as they are
+  else CHECK(kl_with(0, 0.1, 0.1) < refitted);
 }
 
 TEST_CASE("gradient moments of a family equal numeric derivatives of its loss", "[families][gradients]") {

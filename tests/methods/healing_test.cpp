@@ -6,8 +6,11 @@
 #include "core/base/error.h"
 #include "methods/convert.h"
 #include "methods/factorizers/weighted_pca.h"
+#include "core/model/cpu_kernels.h"
 #include "methods/healers/distillation.h"
+#include "methods/healers/mlp_refit.h"
 #include "methods/healers/output_refit.h"
+#include "methods/healers/ridge.h"
 #include "tests/support/tiny_model.h"
 
 using namespace mla;
@@ -152,6 +155,31 @@ TEST_CASE("the refit of W_O solves its normal equations and never fits worse", "
   CHECK((correlation / scale).abs().max().item<double>() < 1e-3);  // fp32 weights and sums
 }
 
+TEST_CASE("the refit of an MLP solves its normal equations, and leaves a layer that lost nothing as it was", "[methods][healers][oracle]") {
+  Bench bench;
+  const at::Tensor before = bench.converted.layers[0].down;
+  bench.heal(*make_mlp_refit({.ridge = 1e-9}));
+
+  const DecoderLayer& layer = bench.converted.layers[0];
+  CHECK_FALSE(at::equal(layer.down, before));
+  CHECK(at::equal(bench.original.layers[0].down, before));  // which the original shares
+  at::Tensor correlation = at::zeros(before.sizes(), at::kDouble), scale = at::zeros(before.sizes(), at::kDouble);
+  for (const HealingBatch& batch : bench.batches) {
+    const at::Tensor stream = batch.residual + bench.converted.attention_output(0, bench.converted.attention_input(0, batch.residual));
+    const at::Tensor wanted = batch.target + bench.original.mlp(0, batch.target);
+    const at::Tensor values = gated(project(rms_norm(stream, layer.mlp_norm, bench.original.config.rms_norm_eps), layer.gate_up), bench.original.config.activation);
+    const at::Tensor error = (stream + bench.converted.mlp(0, stream) - wanted).flatten(0, 1).to(at::kDouble);
+    const at::Tensor weighted = values.flatten(0, 1).to(at::kDouble) * token_weights({stream, wanted, batch.mask}).flatten().unsqueeze(1);
+    correlation += error.t().matmul(weighted);
+    scale += error.abs().t().matmul(weighted.abs());
+  }
+  CHECK((correlation / scale).abs().max().item<double>() < 1e-3);
+
+  bench.converted = bench.original;
+  bench.heal(*make_mlp_refit({.ridge = 0.1}));
+  CHECK(max_relative_error(bench.converted.layers[0].down, before) < 1e-4);
+}
+
 TEST_CASE("a token that is massive in the converted stream alone counts by that stream", "[methods][healers]") {
   HealingBatch batch{at::ones({1, 4, 6}), 2 * at::ones({1, 4, 6}), at::ones({1, 4}, at::kBool)};
   batch.residual.select(1, 1).fill_(100);  // mean square 10000, where the original's is 4
@@ -196,8 +224,8 @@ TEST_CASE("stream_match heals a cut model nearer to its original, and says what 
   const Decoder original = tiny_decoder();
   const CalibrationSamples samples = tiny_samples(4, 4, 16, original.config.vocab_size);
   const CollectStats collect = [&](const Decoder& m, const StatKinds& k, const std::string&) { return collect_stats(m, samples, k); };
-  const auto kl_with = [&](int64_t steps, double ridge) {
-    const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", steps}, {"ridge", ridge}};
+  const auto kl_with = [&](int64_t steps, double ridge, double mlp_ridge = 0) {
+    const Json options{{"freqfold", 2}, {"qk_mqa_dim", 8}, {"kv_lora_rank", 8}, {"steps", steps}, {"ridge", ridge}, {"mlp_ridge", mlp_ridge}};
     const Conversion conversion = convert(original, find_recipe("stream_match").make(options, original.config), collect, &samples);
     CHECK(conversion.healing.tokens == (steps > 0 || ridge > 0 ? samples.tokens() : 0));
     const at::Tensor ids = samples.batches[0].ids;
@@ -208,6 +236,7 @@ TEST_CASE("stream_match heals a cut model nearer to its original, and says what 
 
   CHECK(refitted < cut);
   CHECK(distilled < refitted);
+  CHECK(kl_with(0, 0.1, 0.1) < refitted);
 }
 
 TEST_CASE("healing from the stream that calibration kept gives the same weights as running the original again", "[methods][healers]") {
@@ -267,4 +296,5 @@ TEST_CASE("stream_match's presets set steps and samples, and impossible options 
   CHECK_THROWS_WITH(make({{"kv_lora_rank", 8}, {"deepseek_compatible", true}, {"allocator", "waterfill"}}), Catch::Contains("one rank for all layers"));
   CHECK_NOTHROW(make({{"kv_lora_rank", 8}, {"deepseek_compatible", true}, {"allocator", "waterfill"}, {"pad_ranks", true}}));
   CHECK_THROWS_AS(make({{"kv_lora_rank", 8}, {"ridge", -1}}), ConfigError);
+  CHECK_THROWS_AS(make({{"kv_lora_rank", 8}, {"mlp_ridge", -1}}), ConfigError);
 }

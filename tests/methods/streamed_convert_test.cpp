@@ -42,7 +42,10 @@ StreamSource source_of(const OnDisk& disk, const Decoder& model, const Calibrati
 void check_equal(const LayerStream& streamed, const Decoder& in_memory) {
   REQUIRE(streamed.layers() == std::ssize(in_memory.layers));
   for (int64_t layer = 0; layer < streamed.layers(); ++layer) {
-    const AttentionWeights &wanted = in_memory.layers[static_cast<std::size_t>(layer)].attention, found = streamed.read(layer).attention;
+    const DecoderLayer& in_place = in_memory.layers[static_cast<std::size_t>(layer)];
+    const DecoderLayer read = streamed.read(layer);
+    CHECK(at::equal(read.down, in_place.down));
+    const AttentionWeights &wanted = in_place.attention, &found = read.attention;
     const auto a = named_tensors(wanted), b = named_tensors(found);
     CHECK(describe_attention(found) == describe_attention(wanted));
     CHECK(describe_attention(streamed.read(layer, LayerParts::outline).attention) == describe_attention(wanted));
@@ -85,7 +88,8 @@ TEST_CASE("ranks that depend on all layers, query latents, latent norms and heal
                                                         {"transmla", {{"q_lora_rank", 12}, {"recalibrate", false}}},
                                                         {"transmla", {{"use_qkv_norm", "as_shipped"}}},
                                                         {"transmla", {{"use_qkv_norm", "calibrated"}, {"q_lora_rank", 12}}},
-                                                        {"stream_match", {{"steps", 3}}}};
+                                                        {"stream_match", {{"steps", 3}}},
+                                                        {"stream_match", {{"steps", 0}, {"mlp_ridge", 0.3}}}};
   for (const auto& [method, more] : cases) {
     Json options = small;
     options.update(more);
