@@ -1,7 +1,6 @@
 #include "eval/throughput.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/DeviceAccelerator.h>
 
 #include <algorithm>
 
@@ -15,10 +14,6 @@ constexpr int64_t kHostCopy = int64_t{256} << 20, kDeviceCopy = int64_t{1} << 30
 constexpr int kCopies = 7;
 
 }  // namespace
-
-void synchronize(at::Device device) {
-  if (device.is_cuda()) at::accelerator::synchronizeDevice(device.index());
-}
 
 Throughput::Throughput(const Decoder& decoder, const ThroughputLoad& load) : decoder_(decoder), load_(load) {
   if (load.prompt + load.generated < 1 || load.depth < 0 || load.sequences < 1 || load.chunk < 1)

@@ -3,6 +3,7 @@
 #pragma once
 #include <optional>
 
+#include "core/cuda/torch_values.h"
 #include "core/model/decoder.h"
 
 namespace mla {
@@ -48,9 +49,6 @@ double generation_bytes(const Decoder& decoder, const ThroughputLoad& load, doub
 
 // All parameters in the model's dtype, bytes.
 int64_t weight_bytes(const Decoder& decoder);
-
-// Waits until the device has done what it was given.
-void synchronize(at::Device device);
 
 // Bytes read and written per second by the best of several large copies on the device.
 double copy_bandwidth(at::Device device);
