@@ -51,6 +51,8 @@ PagedLayer::PagedLayer(const CacheShape& plain, const EngineMachine& machine, co
   if (shape_.rope.dims() > 0) angles_ = decode_angles(shape_.rope, std::max<int64_t>(1, batch.longest()), device);
   if (batch.format.quant) {
     recent_ = Store{PagedStream(plain.first, batch.ring.count, device), PagedStream(plain.second, batch.ring.count, device), &batch.ring};
+    recent_->first.clear();
+    recent_->second.clear();
     shape_ = quantised(plain, *batch.format.quant);
   }
   whole_ = {PagedStream(shape_.first, batch.whole.count, device), PagedStream(shape_.second, batch.whole.count, device), &batch.whole};

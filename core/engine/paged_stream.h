@@ -18,6 +18,9 @@ class PagedStream {
  public:
   PagedStream() = default;
   PagedStream(const StreamShape& shape, int64_t pages, at::Device device);
+  // For pages whose rows are not written from the first on: kernels read what stands before a window in its first page, with a weight of 0,
+  // so it has to be a number.
+  void clear() { if (data_.defined()) data_.zero_(); }
   gpu::PagedTarget target() const;
   // `shared`: one row for all groups, as a latent is.
   gpu::PagedRows rows(bool shared = false) const { return {data(), page_values(), row_values(), shared ? 0 : shape_.dim}; }

@@ -1,4 +1,6 @@
 // The decode engine beside Decoder's own decoding: over the operators' references, over their emulated kernels, and on a card.
+#include <c10/core/CPUAllocator.h>
+
 #include "core/base/error.h"
 #include "core/engine/decode_path.h"
 #include "tests/engine/engine_models.h"
