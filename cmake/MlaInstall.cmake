@@ -1,7 +1,7 @@
 # `cmake --install`: the program, every library with its headers, and a package for find_package(mlaforge). docs/library.md.
 include(CMakePackageConfigHelpers)
 
-set(MLA_LIBRARIES mla_options mla_torch mla_base mla_formats mla_tokenizer mla_tensor mla_checkpoint mla_model mla_gpu mla_operators mla_calibration mla_distributed mla_methods
+set(MLA_LIBRARIES mla_options mla_torch mla_base mla_formats mla_tokenizer mla_tensor mla_checkpoint mla_model mla_gpu mla_operators mla_engine mla_calibration mla_distributed mla_methods
   mla_statistics mla_scorers mla_tasks mla_eval mla_results mla_plots mla_bench mla_sweep mla_commands mla_experiments)
 add_library(mla_library INTERFACE)
 target_link_libraries(mla_library INTERFACE mla_experiments)

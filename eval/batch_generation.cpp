@@ -7,12 +7,12 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/tensor/products.h"
+#include "eval/engine_generation.h"
+#include "eval/generation_rules.h"
 #include "eval/halving.h"
 
 namespace mla {
 namespace {
-
-constexpr int64_t kPrefill = 2048;  // tokens of a prompt read at once, so that memory does not grow with its length
 
 // One sequence on its way.
 struct Running {
@@ -31,30 +31,6 @@ struct Setting {
   const CacheFormat& cache;
 };
 
-at::Tensor positions_from(int64_t start, int64_t count) { return at::arange(start, start + count, at::TensorOptions(at::kLong)); }
-
-void read_prompt(LanguageModel& model, const std::vector<int32_t>& prompt, Running& sequence) {
-  const at::Tensor ids = at::tensor(std::vector<int64_t>(prompt.begin(), prompt.end()), at::kLong);
-  // A prompt attends to itself in full precision, as transformers has it, so a cache that rounds gets it in one piece.
-  const int64_t piece = sequence.cache.format.own() ? kPrefill : ids.numel();
-  for (int64_t start = 0; start < ids.numel(); start += piece) {
-    throw_if_interrupted();
-    const int64_t count = std::min(piece, ids.numel() - start);
-    const at::Tensor hidden = model.packed_hidden(ids.narrow(0, start, count), {{positions_from(start, count), {}, &sequence.cache}});
-    sequence.hidden = hidden[count - 1].clone();
-  }
-}
-
-// Whether the text so far holds a stop string; only what the last token can have completed is looked at.
-bool stops(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, const std::vector<std::string>& stop) {
-  if (stop.empty()) return false;
-  std::size_t longest = 0;
-  for (const std::string& s : stop) longest = std::max(longest, s.size());
-  std::size_t bytes = 0, first = ids.size();
-  while (first > 0 && bytes < longest + tokenizer.piece(ids.back()).size()) bytes += tokenizer.piece(ids[--first]).size();
-  return first_stop(tokenizer.decode({ids.data() + first, ids.size() - first}), stop) != std::string::npos;
-}
-
 class Group {
  public:
   Group(const Setting& setting, const std::vector<std::size_t>& members) : model_(setting.model), tokenizer_(setting.tokenizer), requests_(setting.requests) {
@@ -66,13 +42,11 @@ class Group {
   }
 
   std::vector<Generated> run() {
-    for (Running& sequence : running_) read_prompt(model_, requests_[sequence.request].prompt, sequence);
+    for (Running& sequence : running_) sequence.hidden = read_prompt(model_, requests_[sequence.request].prompt, sequence.cache);
     while (choose()) advance();
     std::vector<Generated> all;
     for (const Running& sequence : running_) {
-      Generated out{sequence.request, sequence.ids, tokenizer_.decode(sequence.ids), sequence.cache_bytes, sequence.cache_tokens};
-      out.text.resize(std::min(out.text.size(), first_stop(out.text, requests_[sequence.request].stop)));
-      all.push_back(std::move(out));
+      all.push_back({sequence.request, sequence.ids, generated_text(tokenizer_, requests_[sequence.request], sequence.ids), sequence.cache_bytes, sequence.cache_tokens});
     }
     return all;
   }
@@ -103,7 +77,7 @@ class Group {
 
   bool take(Running& sequence, int32_t id) {
     const GenerationRequest& request = requests_[sequence.request];
-    if (std::find(request.stop_ids.begin(), request.stop_ids.end(), id) != request.stop_ids.end()) {
+    if (is_stop_id(request, id)) {
       finish(sequence);
       return false;
     }
@@ -161,13 +135,6 @@ std::vector<Generated> group_of(const Json& all) {
 
 }  // namespace
 
-std::size_t first_stop(const std::string& text, const std::vector<std::string>& stop) {
-  std::size_t first = std::string::npos;
-  for (const std::string& s : stop)
-    if (!s.empty()) first = std::min(first, text.find(s));
-  return first;
-}
-
 void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const std::vector<GenerationRequest>& requests, const BatchOptions& options,
                       const std::function<void(const std::vector<Generated>&)>& finished) {
   if (options.batch < 1) fail<ConfigError>("generation", "wanted a batch of at least 1, got ", options.batch);
@@ -176,6 +143,10 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
   for (const std::size_t i : order)
     if (requests[i].prompt.empty()) fail<ConfigError>("generation", "wanted a prompt of at least one token in item ", i, ", got none");
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return requests[a].prompt.size() > requests[b].prompt.size(); });
+
+  const Decoder* decoder = model.decoder();
+  if (decoder == nullptr && options.decode == DecodePath::engine) fail<ConfigError>("generation", "wanted a whole decoder for the decode engine, got a model of another kind; use --decode libtorch");
+  const std::optional<EngineMachine> engine = decoder != nullptr ? machine_of(options.decode, *decoder, options.cache, true) : std::nullopt;
 
   const auto group_size = static_cast<std::size_t>(options.batch);
   Halving halving("sequences");
@@ -188,7 +159,9 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
       std::vector<Generated> all;
       halving.run(members.size(), [&](std::size_t start, std::size_t end) {
         const auto at_member = [&](std::size_t i) { return members.begin() + static_cast<std::ptrdiff_t>(i); };
-        for (Generated& one : Group({model, tokenizer, requests, options.cache}, {at_member(start), at_member(end)}).run()) all.push_back(std::move(one));
+        const std::vector<std::size_t> group{at_member(start), at_member(end)};
+        const std::vector<Generated> done = engine ? generate_with_engine(model, *engine, tokenizer, requests, group, options.cache) : Group({model, tokenizer, requests, options.cache}, group).run();
+        all.insert(all.end(), done.begin(), done.end());
       });
       return all;
     };

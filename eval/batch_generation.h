@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/division.h"
+#include "core/engine/decode_path.h"
 #include "core/tokenizer/tokenizer.h"
 #include "eval/language_model.h"
 
@@ -28,11 +29,12 @@ struct BatchOptions {
   int64_t batch = 8;                 // sequences at a time; halved when memory runs out
   std::vector<bool> done;            // by request; a group whose requests are all done is left out
   CacheFormat cache;
+  DecodePath decode = DecodePath::automatic;  // the engine takes a group as it is, to the end of its last sequence
   Division* division = nullptr;      // groups are divided over processes; only the first gets them
 };
 
 // Requests are taken longest prompt first, in groups of `batch` that depend on the requests alone; `finished` gets each group as it
-// ends. Throws ConfigError for an empty prompt, NumericalError, Interrupted.
+// ends. Throws ConfigError for an empty prompt or a model that the engine was asked for and does not hold, NumericalError, Interrupted.
 void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const std::vector<GenerationRequest>& requests, const BatchOptions& options,
                       const std::function<void(const std::vector<Generated>& group)>& finished);
 

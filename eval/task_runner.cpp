@@ -172,6 +172,7 @@ void answer_generations(const TaskInputs& in, const std::vector<StageModel>& sta
     const std::set<int64_t> done = done_positions(have, stage.stage);
     BatchOptions batches;
     batches.cache = options.cache;
+    batches.decode = options.decode;
     batches.division = options.division;
     if (options.batch > 0) batches.batch = options.batch;
     batches.done.resize(requests.size());

@@ -23,6 +23,7 @@ struct TaskRunOptions {
   std::string chat;  // name of the chat template around every item; empty: none. wrap_items() has put it there, but for LongBench
   bool answer_kld = false;  // of generation: the task's own answers are read after the prompt too, for their divergence (choices always are)
   CacheFormat cache;  // of generation; choices are read in one forward, which no cache touches
+  DecodePath decode = DecodePath::automatic;  // of generation
   Division* division = nullptr;  // batches are divided over processes; only the first has rows for the sink
 };
 

@@ -1,9 +1,10 @@
 // How fast a model reads prompts and generates. Inputs are synthetic and equal for every model: ids drawn with a seed. Tokenising and
 // sampling are no part of it; the logits of each sequence's last token are, as in llama-bench.
 #pragma once
+#include <memory>
 #include <optional>
 
-#include "core/model/decoder.h"
+#include "core/engine/decode_engine.h"
 
 namespace mla {
 
@@ -20,9 +21,10 @@ struct ThroughputLoad {
 // One model under one load; the cache of `depth` tokens is read once and serves every repetition. `decoder` must outlive it.
 class Throughput {
  public:
-  // Throws ConfigError for a load without a token.
-  Throughput(const Decoder& decoder, const ThroughputLoad& load);
-  // Everything once with at most one token generated, so that memory, kernels and threads are there when the clock starts.
+  // With an engine the tokens behind the prompt go through it; else through the decoder, as prompts do. Throws ConfigError for a load without a
+  // token, or one that the engine does not hold.
+  Throughput(const Decoder& decoder, const ThroughputLoad& load, const std::optional<EngineMachine>& engine = std::nullopt);
+  // Everything once with at most two tokens generated, so that memory, kernels and threads are there when the clock starts.
   void warm_up();
 
   struct Sample {
@@ -31,15 +33,21 @@ class Throughput {
   };
   // One repetition. Throws Interrupted, and NumericalError as the model does.
   Sample run() { return run(load_.generated); }
+  // Of generating, from a few tokens more and a few less; to choose between ways.
+  double seconds_per_step();
 
  private:
   Sample run(int64_t generated);
-  void read(KvCache& cache, int64_t first, int64_t count) const;
+  Sample run_engine(int64_t generated);
+  void read(KvCache& cache, const at::Tensor& ids, int64_t first, int64_t count) const;
+  void fill_engine(int64_t past);
 
   const Decoder& decoder_;
   ThroughputLoad load_;
   at::Tensor ids_;  // [sequences, tokens]
   std::optional<KvCache> deep_;
+  std::optional<EngineMachine> machine_;
+  std::unique_ptr<DecodeEngine> engine_;
 };
 
 // What generation reads at the least in one repetition, bytes: all weights that a token meets once a step (an embedding that is no head is
@@ -48,9 +56,6 @@ double generation_bytes(const Decoder& decoder, const ThroughputLoad& load, doub
 
 // All parameters in the model's dtype, bytes.
 int64_t weight_bytes(const Decoder& decoder);
-
-// Waits until the device has done what it was given.
-void synchronize(at::Device device);
 
 // Bytes read and written per second by the best of several large copies on the device.
 double copy_bandwidth(at::Device device);

@@ -20,7 +20,7 @@ struct BenchFlags {
   SideFlags sides;
   std::vector<std::string> prompts, generated, pairs, depths, chunks, sequences, threads, contexts;  // in llama-bench's grammar
   ProtocolOptions protocol;
-  std::string protocol_name = "llama-bench", output = "md", output_err, store = "runs.db";
+  std::string protocol_name = "llama-bench", decode = "auto", output = "md", output_err, store = "runs.db";
   std::optional<int> repetitions;
   double memory_gib = 0, delay = 0;
   bool no_warm_up = false, dry_run = false, no_store = false;
@@ -87,7 +87,9 @@ class Session {
     options.delay_seconds = flags.delay;
     options.cache = cache_format(flags.sides.cache, parse_dtype(flags.sides.dtype));
     options.memory = flags.memory_gib > 0 ? static_cast<int64_t>(flags.memory_gib * kGib) : free_memory(device);
+    options.decode = parse_decode_path(flags.decode);
     sides = flags.dry_run ? plan_sides(flags.sides) : load_sides(flags.sides);
+    if (!flags.dry_run) choose_engines(sides, options);
     machine = flags.dry_run ? BenchMachine{} : this_machine(device);
     if (!flags.dry_run && !flags.no_store) store_.emplace(Store::open(flags.store));
     output_.begin();
@@ -176,6 +178,8 @@ void add_bench_command(CLI::App& app) {
   command->add_flag("--no-warmup", flags->no_warm_up, "Start the clock without having run the test before");
   command->add_option("--delay", flags->delay, "Seconds to wait before each test [0]")->check(CLI::NonNegativeNumber);
   command->add_option("--memory", flags->memory_gib, "GiB of which the largest batch is counted [what is free]")->check(CLI::PositiveNumber);
+  command->add_option("--decode", flags->decode, "What generates: engine (paged caches, our operators), libtorch; auto: the engine on a card where it holds the model, LibTorch else, and of a baseline the faster one [auto]")
+      ->check(CLI::IsMember(decode_path_names()));
   command->add_option("--protocol", flags->protocol_name, "llama-bench, or transmla: requests of half prompt, half output in batches as large as a memory allows [llama-bench]")
       ->check(CLI::IsMember({"llama-bench", "transmla"}));
   command->add_option("--requests", flags->protocol.requests, "Of transmla: requests of each context [100]")->check(CLI::Range(1, 1000000));

@@ -58,7 +58,7 @@ struct NoAnswers : AnswerSink {
 
 TaskRunOptions run_options(const LoadedTask& task, const TaskFlags& flags, int64_t max_position, const std::optional<Jieba>& jieba) {
   return {longest_input(flags, max_position), flags.batch, flags.truncate, flags.rouge_compat, jieba ? &*jieba : nullptr, flags.chat && task.spec.chat ? flags.chat->name : "", flags.answer_kld, flags.cache,
-          flags.division};
+          parse_decode_path(flags.decode), flags.division};
 }
 
 // Which answers there are, for processes without the store.
@@ -87,6 +87,7 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
   command.add_flag("--rouge-compat", flags.rouge_compat, "Score 0 where the package rouge runs into Python's recursion limit")->group(group);
   command.add_option("--template", flags.chat_template, "Chat template around each prompt: auto (the model's own, recognised by its hash), " + join(chat_template_names()) + " [none]")->group(group);
   command.add_flag_callback("--apply-chat-template", [&flags] { if (flags.chat_template.empty()) flags.chat_template = "auto"; }, "The same as --template auto")->group(group);
+  command.add_option("--decode", flags.decode, "What generates: engine, libtorch; auto: the engine on a card, where it holds model and cache [auto]")->check(CLI::IsMember(decode_path_names()))->group(group);
   command.add_flag("--restart", flags.restart, "Begin an unfinished run anew instead of taking it up")->group(group);
 }
 
@@ -130,6 +131,7 @@ RunRecord task_record(const LoadedTask& task, const TaskFlags& flags, int64_t ma
                            {"shots", flags.shots.value_or(task.spec.few_shot.count)}};
   if (flags.chat && task.spec.chat) record.config["chat_template"] = {{"name", flags.chat->name}, {"sha256", flags.chat->sha256}};
   if (flags.answer_kld) record.config["task"]["answer_kld"] = true;
+  if (parse_decode_path(flags.decode) != DecodePath::automatic) record.config["task"]["decode"] = flags.decode;
   if (!flags.cache.own()) record.config["kv_cache"] = cache_format_json(flags.cache);
   record.stage_versions["task"] = 1;
   record.ad_hoc_limit = flags.limit > 0;

@@ -20,6 +20,7 @@ struct TaskFlags {
   bool answer_kld = false;  // see TaskRunOptions
   bool restart = false;  // an unfinished run is not taken up again
   CacheFormat cache;     // of generation; no flag of its own
+  std::string decode = "auto";  // --decode
   std::string chat_template;  // --template: a name, auto, or empty for none
   std::optional<ChatChoice> chat;  // what the model makes of it, see choose_chat()
   Division* division = nullptr;    // processes that answer together; null: this one alone

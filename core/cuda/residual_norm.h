@@ -12,7 +12,7 @@ struct ResidualNormArgs {
   const void* x = nullptr;       // [rows,width]; null: nothing is added
   void* residual = nullptr;      // [rows,width], overwritten with the sum
   const void* weight = nullptr;  // [width]
-  void* out = nullptr;           // [rows,width]; may be x
+  void* out = nullptr;           // [rows,width]; may be x, and residual where x is null
   float eps = 1e-6f;
 };
 

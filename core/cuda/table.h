@@ -11,8 +11,9 @@
 
 namespace mla::gpu {
 
-constexpr uint32_t kTableVersion = 1;
+constexpr uint32_t kTableVersion = 2;
 constexpr const char* kTableSymbol = "mlaforge_cuda_table";
+constexpr int kNoGraphs = 801;  // cudaErrorNotSupported
 constexpr const char* kModuleName = "libmlaforge_cuda.so";
 
 struct Card {
@@ -39,6 +40,11 @@ struct CudaTable {
   int (*copy_out)(void* host, const void* card, size_t bytes);
   int (*copy)(void* to, const void* from, size_t bytes, void* stream);  // within the card
   int (*synchronize)();
+  // A graph of all that `stream`, not a default one, is given from begin to end; none of it runs meanwhile. kNoGraphs on the host.
+  int (*graph_begin)(void* stream);
+  int (*graph_end)(void* stream, void** graph);  // null: what was recorded is let go
+  int (*graph_launch)(void* graph, void* stream);
+  int (*graph_release)(void* graph);
   int (*decode)(const DecodeArgs* args, void* stream);
   int (*cache_append)(const CacheAppendArgs* args, void* stream);
   int (*residual_norm)(const ResidualNormArgs* args, void* stream);

@@ -1,28 +1,14 @@
 // token_scores() on a card: a GEMM per stage and block of the vocabulary, joined there by the module's logit_block.
-#include <c10/core/impl/VirtualGuardImpl.h>
-
 #include "core/base/error.h"
 #include "core/cuda/plug.h"
 #include "core/cuda/token_scores.h"
+#include "core/cuda/torch_values.h"
 
 namespace mla {
 namespace {
 
 constexpr int64_t kRows = 2048;     // tokens per block
 constexpr int64_t kVocab = 16384;   // vocabulary per block: 64 MB of bf16 logits for all rows
-
-gpu::Type type_of(at::ScalarType dtype) {
-  if (dtype == at::kFloat) return gpu::Type::fp32;
-  if (dtype == at::kHalf) return gpu::Type::fp16;
-  if (dtype == at::kBFloat16) return gpu::Type::bf16;
-  fail<ShapeError>("token_scores", "wanted hidden states of fp32, fp16 or bf16, got ", at::toString(dtype));
-}
-
-// The queue of ATen's own kernels on that device; null on the CPU and for CUDA's default stream.
-void* stream_of(at::Device device) {
-  if (device.is_cpu()) return nullptr;
-  return c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle();
-}
 
 // Scores of stage s of S, token start + row of N, from the running scores [S,rows] of some rows.
 void write_scores(const gpu::RunningScore* running, int64_t rows, int64_t start, TokenScores& out) {

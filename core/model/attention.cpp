@@ -2,12 +2,11 @@
 
 #include "core/base/error.h"
 #include "core/model/cpu_kernels.h"
+#include "core/model/latent_norm.h"
 #include "core/model/mixed_values.h"
 
 namespace mla {
 namespace {
-
-constexpr double kLatentNormEps = 1e-6;  // of the latents' norms, as DeepSeek-V2's classes have it
 
 void require_width(const char* form, const at::Tensor& x, int64_t width) {
   if (x.dim() != 3 || x.size(2) != width) fail<ShapeError>(form, "wanted x [B,T,", width, "], got ", x.sizes());

@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "core/base/error.h"
@@ -18,6 +19,15 @@ struct NamedType {
 };
 constexpr NamedType kTypes[] = {{"fp32", at::kFloat}, {"bf16", at::kBFloat16}, {"fp16", at::kHalf}};
 
+// Equal commands give equal bits on a card too: cuBLAS gets workspaces of its own per stream, ATen takes its deterministic kernels and says where
+// it has none. What memory holds before it is written is left alone, which costs nothing.
+void make_deterministic() {
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // read when cuBLAS is first used; the user's own choice stays
+  at::globalContext().setDeterministicAlgorithms(true, true);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+  at::globalContext().setBenchmarkCuDNN(false);
+}
+
 // Registers ATen's CUDA back end; the reason why not, or empty.
 std::string open_cuda() {
 #ifndef MLAFORGE_CUDA
@@ -29,7 +39,9 @@ std::string open_cuda() {
     const char* reason = dlerror();
     return reason != nullptr ? reason : "libtorch_cuda.so cannot be opened";
   }
-  return at::hasCUDA() ? std::string() : "the driver offers no usable device";
+  if (!at::hasCUDA()) return "the driver offers no usable device";
+  make_deterministic();
+  return {};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <thread>
@@ -46,14 +47,23 @@ void add_ratios(std::vector<Row>& rows) {
     if (!rows[s].seconds.empty() && rows[s].seconds.size() == rows[0].seconds.size()) rows[s].ratio = paired_ratio(rows[s].rates(), rows[0].rates());
 }
 
+// The way in which a side generates, named in its row. A baseline's is the faster one: each is tried, with no other cache in memory.
+std::optional<EngineMachine> faster_way(const BenchSide& side, const ThroughputLoad& load, DecodePath decode, BenchModel& model) {
+  const bool grouped = std::all_of(side.decoder.layers.begin(), side.decoder.layers.end(), [](const DecoderLayer& layer) { return std::holds_alternative<GqaWeights>(layer.attention); });
+  std::optional<EngineMachine> way = load.generated > 0 ? side.engine : std::nullopt;
+  if (way && grouped && decode == DecodePath::automatic && Throughput(side.decoder, load).seconds_per_step() < Throughput(side.decoder, load, way).seconds_per_step()) way.reset();
+  model.decode = way ? "engine" : "libtorch";
+  return way;
+}
+
 std::vector<BenchRow> run_case(const std::vector<BenchSide>& sides, const BenchCase& test, const BenchOptions& options) {
   at::set_num_threads(test.threads);
   std::vector<Throughput> loads;
   std::vector<BenchRow> rows;
   for (const BenchSide& side : sides) {
-    loads.emplace_back(side.decoder, load_of(test, options));
-    if (options.warm_up) loads.back().warm_up();
     rows.push_back(row_of(side, test, options));
+    loads.emplace_back(side.decoder, load_of(test, options), faster_way(side, load_of(test, options), options.decode, rows.back().model));
+    if (options.warm_up) loads.back().warm_up();
   }
   for (int repetition = 0; repetition < options.repetitions; ++repetition)
     for (std::size_t place = 0; place < sides.size(); ++place) {
@@ -69,11 +79,15 @@ std::vector<BenchRow> run_case(const std::vector<BenchSide>& sides, const BenchC
   return rows;
 }
 
-// All requests of a cell by one side. Fills the row's cache bytes.
+ThroughputLoad load_of(const ProtocolRow& row, int64_t sequences, const BenchOptions& options) {
+  return {.prompt = row.cell.prompt(), .generated = row.cell.output(), .sequences = sequences, .chunk = row.chunk, .cache = options.cache};
+}
+
+// All requests of a cell by one side, in the way that its row names. Fills the row's cache bytes.
 double serve(const BenchSide& side, const BenchOptions& options, ProtocolRow& row) {
   double seconds = 0;
   for (const int64_t sequences : row.cell.batches) {
-    Throughput load(side.decoder, {.prompt = row.cell.prompt(), .generated = row.cell.output(), .sequences = sequences, .chunk = row.chunk, .cache = options.cache});
+    Throughput load(side.decoder, load_of(row, sequences, options), row.model.decode == "engine" ? side.engine : std::nullopt);
     const Throughput::Sample sample = load.run();
     seconds += sample.seconds;
     row.cache_bytes = std::max(row.cache_bytes, sample.cache_bytes);
@@ -81,11 +95,13 @@ double serve(const BenchSide& side, const BenchOptions& options, ProtocolRow& ro
   return seconds;
 }
 
-// With half as many sequences at a time until they fit; nothing where not even one does.
-void warm_up(const BenchSide& side, const BenchOptions& options, ProtocolRow& row) {
+// Chooses the way to generate and runs it once, with half as many sequences at a time until they fit; nothing where not even one does.
+void prepare(const BenchSide& side, const BenchOptions& options, ProtocolRow& row) {
   while (!row.cell.batches.empty()) {
     try {
-      Throughput(side.decoder, {.prompt = row.cell.prompt(), .generated = row.cell.output(), .sequences = row.cell.batches.front(), .chunk = row.chunk, .cache = options.cache}).warm_up();
+      const ThroughputLoad load = load_of(row, row.cell.batches.front(), options);
+      const std::optional<EngineMachine> way = faster_way(side, load, options.decode, row.model);
+      if (options.warm_up) Throughput(side.decoder, load, way).warm_up();
       return;
     } catch (const std::exception& error) {
       if (!is_out_of_memory(error)) throw;
@@ -117,6 +133,15 @@ BenchMachine this_machine(at::Device device) {
           .copy_bytes_per_second = copy_bandwidth(device)};
 }
 
+void choose_engines(std::vector<BenchSide>& sides, const BenchOptions& options) {
+  for (BenchSide& side : sides) {
+    side.engine = machine_of(options.decode, side.decoder, options.cache, false);
+    if (!side.engine) continue;
+    side.model.decode = "engine";
+    side.needs.cache = [cache = side.needs.cache](int64_t tokens) { return cache((tokens + gpu::kPageTokens - 1) / gpu::kPageTokens * gpu::kPageTokens); };
+  }
+}
+
 void run_cases(const std::vector<BenchSide>& sides, const std::vector<BenchCase>& cases, const BenchOptions& options, const std::function<void(const std::vector<BenchRow>&)>& done) {
   for (std::size_t i = 0; i < cases.size(); ++i) {
     status("Timing", name_of(cases[i]) + " (" + std::to_string(i + 1) + "/" + std::to_string(cases.size()) + ")");
@@ -142,7 +167,7 @@ void run_protocol(const std::vector<BenchSide>& sides, const ProtocolOptions& pr
     for (std::size_t s = 0; s < sides.size(); ++s) {
       require_room(sides[s], rows[s]);
       rows[s].test_time = utc_now();
-      if (options.warm_up) warm_up(sides[s], options, rows[s]);
+      if (options.warm_up || sides[s].engine) prepare(sides[s], options, rows[s]);
     }
     for (int repetition = 0; repetition < options.repetitions; ++repetition)
       for (std::size_t place = 0; place < sides.size(); ++place) {

@@ -38,12 +38,13 @@ std::string protocol_of(const BenchModel& model, const std::string& name, int64_
   return name + "/b" + std::to_string(chunk) + (model.cache.empty() ? "" : "/kv-" + model.cache);
 }
 
-RunRecord record_of(const BenchSide& side, const std::string& protocol, int threads, const std::string& started, const std::vector<double>& seconds) {
+RunRecord record_of(const BenchSide& side, const BenchModel& model, const std::string& protocol, int threads, const std::string& started, const std::vector<double>& seconds) {
   RunRecord record = side.record;
   record.corpus = kCorpus;
   record.protocol = protocol;
   record.config["command"] = "bench";
   record.config["cache"] = side.model.cache;
+  if (model.decode != "libtorch") record.config["decode"] = model.decode;
   record.stage_versions = {{"bench", 1}};
   record.threads = threads;
   record.started_at = started;
@@ -70,7 +71,7 @@ int64_t store_row(Store& store, const BenchSide& side, const BenchRow& row, cons
   BenchCase at_no_depth = row.test;
   at_no_depth.depth = 0;
   const std::string protocol = protocol_of(row.model, "llama-bench/" + name_of(at_no_depth), row.test.chunk);
-  RunRecord record = record_of(side, protocol, row.test.threads, row.test_time, row.seconds);
+  RunRecord record = record_of(side, row.model, protocol, row.test.threads, row.test_time, row.seconds);
   record.config["test"] = {{"name", name_of(row.test)}, {"depth", row.test.depth}, {"sequences", row.test.sequences}, {"repetitions", row.seconds.size()}};
   Numbers numbers(side.stage, protocol);
   numbers.add_rates(row.rates());
@@ -89,7 +90,7 @@ int64_t store_row(Store& store, const BenchSide& side, const BenchRow& row, cons
 int64_t store_row(Store& store, const BenchSide& side, const ProtocolRow& row, const BenchMachine& machine) {
   const ProtocolCell& cell = row.cell;
   const std::string protocol = protocol_of(row.model, "transmla/" + std::to_string(row.requests) + " requests", row.chunk);
-  RunRecord record = record_of(side, protocol, side.record.threads, row.test_time, row.seconds);
+  RunRecord record = record_of(side, row.model, protocol, side.record.threads, row.test_time, row.seconds);
   record.config["test"] = {{"context", cell.context}, {"memory", cell.memory}, {"requests", row.requests}, {"repetitions", row.seconds.size()}};
   Numbers numbers(side.stage, protocol);
   numbers.add_rates(row.rates());

@@ -38,7 +38,7 @@ Fields model_fields(const BenchModel& model, const BenchMachine& machine) {
   return {{"build_commit", machine.commit}, {"build_number", machine.version}, {"cpu_info", machine.cpu}, {"gpu_info", machine.gpu},
           {"backends", model.device == "cuda" ? "CUDA" : "CPU"}, {"model_filename", model.model}, {"model_type", model.architecture + " " + model.dtype},
           {"form", model.label}, {"model_size", model.weight_bytes}, {"model_n_params", model.parameters},
-          {"type_kv", model.cache.empty() ? model.dtype : model.cache}, {"kv_values", model.kv_values}};
+          {"type_kv", model.cache.empty() ? model.dtype : model.cache}, {"kv_values", model.kv_values}, {"decode", model.decode}};
 }
 
 void add_times(Fields& fields, const std::string& time, const std::vector<double>& seconds, const std::vector<double>& rates, const std::optional<RateRatio>& ratio) {
@@ -67,7 +67,7 @@ std::optional<double> BenchRow::bytes_per_second() const {
 std::vector<double> ProtocolRow::rates() const { return rates_of(static_cast<double>(requests * cell.output()), seconds); }
 
 const std::vector<BenchColumn>& bench_columns() {
-  static const std::vector<BenchColumn> columns{{"model                                       ", false}, {"size      "}, {"params  "}, {"backend", false}, {"threads"}, {"seqs"}, {"test           "},
+  static const std::vector<BenchColumn> columns{{"model                                       ", false}, {"size      "}, {"params  "}, {"backend", false}, {"decode  ", false}, {"threads"}, {"seqs"}, {"test           "},
                                                 {"t/s               "}, {"ratio                 "}, {"cache B/token"}, {"cache MiB"}, {"fits"}, {"GB/s   "}, {"share  "}};
   return columns;
 }
@@ -87,7 +87,7 @@ BenchRecord record_of(const BenchRow& row, const BenchMachine& machine) {
                                           {"samples_ns", nanoseconds(row.seconds)}, {"samples_ts", row.rates()}})
     record.fields.emplace_back(name, value);
   record.cells = {name_of(row.model), size_text(static_cast<double>(row.model.weight_bytes)), count_text(static_cast<double>(row.model.parameters)),
-                  row.model.device == "cuda" ? "CUDA" : "CPU", std::to_string(row.test.threads), std::to_string(row.test.sequences), name_of(row.test), rate_text(row.rates()),
+                  row.model.device == "cuda" ? "CUDA" : "CPU", row.test.generated > 0 ? row.model.decode : "", std::to_string(row.test.threads), std::to_string(row.test.sequences), name_of(row.test), rate_text(row.rates()),
                   ratio_text(row.ratio), format("%.6g", row.cache_bytes_per_token()), format("%.2f", static_cast<double>(row.cache_bytes) / kMib), std::to_string(row.largest_batch),
                   read ? format("%.2f", *read / kGiga) : "", share ? format("%.1f %%", 100 * *share) : ""};
   return record;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/run_record.h"
+#include "core/engine/machine.h"
 #include "experiments/bench/rows.h"
 #include "experiments/cache_options.h"
 #include "experiments/run_options.h"
@@ -31,6 +32,7 @@ struct BenchSide {
   RunRecord record;   // what names the model in the store
   std::string stage;  // original, or mla
   Decoder decoder;    // without layers where it was only planned
+  std::optional<EngineMachine> engine;  // what generates; nothing: LibTorch
   std::shared_ptr<const Prepared> prepared;  // of a conversion: what it shares tensors with
 };
 

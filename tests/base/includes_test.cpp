@@ -16,6 +16,7 @@ static const std::map<std::string, std::set<std::string>> kMayInclude{
     {"core/calibration", {"core"}},
     {"core/cuda", {"core"}},
     {"core/distributed", {"core"}},
+    {"core/engine", {"core"}},
     {"methods", {"core"}},
     {"eval", {"core"}},
     {"results", {"core/base"}},

@@ -154,3 +154,50 @@ TEST_CASE("generation ends before a stop string and at a stop id, and leaves fin
   });
   CHECK(groups == 1);
 }
+
+TEST_CASE("the decode engine generates in groups what the decoder generates, with the same bytes of cache", "[eval][generation][engine]") {
+  const Decoder decoder = tiny_decoder({.vocab = 27});
+  DecoderModel model(decoder);
+  const Tokenizer tokenizer = letter_tokenizer();
+  std::vector<GenerationRequest> requests;
+  for (uint64_t i = 0; i < 9; ++i) {
+    requests.push_back({random_ids(3 + static_cast<int64_t>((5 * i) % 11), i), 3 * static_cast<int64_t>(i % 8), 0, {}, {}});
+    const std::vector<int32_t> plain = generate(decoder, requests.back().prompt, {.max_new_tokens = 12});
+    if (i % 3 == 0) requests.back().stop = {tokenizer.decode(plain).substr(4, 2)};
+    if (i % 3 == 1) requests.back().stop_ids = {plain[5]};
+    if (i % 3 == 2) requests.back().stop_ids = {plain[0]}, requests.back().min_new_tokens = 2;
+  }
+  CacheFormat integers;
+  integers.quant = QuantFormat{.bits = 8, .group = 8};
+  integers.residual = 4;
+  const auto run = [&](DecodePath path, const CacheFormat& cache) {
+    std::vector<Generated> all(requests.size());
+    BatchOptions options{.batch = 4};
+    options.cache = cache;
+    options.decode = path;
+    generate_batches(model, tokenizer, requests, options, [&](const std::vector<Generated>& group) {
+      for (const Generated& one : group) all[one.request] = one;
+    });
+    return all;
+  };
+  for (const CacheFormat& cache : {CacheFormat{}, integers}) {
+    const std::vector<Generated> wanted = run(DecodePath::libtorch, cache), got = run(DecodePath::engine, cache);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      INFO(i);
+      CHECK(got[i].ids == wanted[i].ids);
+      CHECK(got[i].text == wanted[i].text);
+      CHECK(got[i].cache_tokens == wanted[i].cache_tokens);
+      CHECK(got[i].cache_bytes == wanted[i].cache_bytes);
+    }
+  }
+}
+
+TEST_CASE("a model that the decode engine does not hold is refused where it was asked for", "[eval][generation][engine][errors]") {
+  Decoder decoder = tiny_decoder({.vocab = 27});
+  DecoderModel model(decoder);
+  BatchOptions options;
+  options.decode = DecodePath::engine;
+  options.cache = parse_cache_format("int2");
+  const auto run = [&] { generate_batches(model, letter_tokenizer(), {{random_ids(3, 1), 2}}, options, [](const std::vector<Generated>&) {}); };
+  CHECK_THROWS_WITH(run(), Catch::Contains("8 or 4 bits") && Catch::Contains("--decode libtorch"));
+}

@@ -58,6 +58,22 @@ TEST_CASE("a copy of a deep cache starts from the depth again, whatever the firs
   CHECK(at::equal(decoder.last_hidden(ids.narrow(1, 8, 4), &third), first));
 }
 
+TEST_CASE("tokens that go through the decode engine leave the cache that the decoder leaves", "[throughput][engine]") {
+  const Decoder decoder = tiny_decoder();
+  const EngineMachine machine = engine_machine(at::kCPU);
+  for (const ThroughputLoad& load : {ThroughputLoad{.generated = 9, .depth = 7, .sequences = 3, .chunk = 8}, ThroughputLoad{.prompt = 5, .generated = 3, .depth = 7, .sequences = 3, .chunk = 8},
+                                     ThroughputLoad{.prompt = 5, .generated = 3, .sequences = 3, .chunk = 11}, ThroughputLoad{.generated = 4}, ThroughputLoad{.prompt = 5, .sequences = 2}}) {
+    INFO("prompt " << load.prompt << ", generated " << load.generated << ", depth " << load.depth);
+    Throughput by_decoder(decoder, load), by_engine(decoder, load, machine);
+    by_engine.warm_up();
+    const Throughput::Sample wanted = by_decoder.run(), first = by_engine.run(), second = by_engine.run();
+    CHECK(first.cache_tokens == wanted.cache_tokens);
+    CHECK(first.cache_bytes == wanted.cache_bytes);
+    CHECK(second.cache_bytes == wanted.cache_bytes);
+    if (load.generated > 0) CHECK(by_engine.seconds_per_step() > 0);
+  }
+}
+
 TEST_CASE("generation reads all weights once a step and the cache of each step", "[throughput]") {
   const Decoder decoder = tiny_decoder();  // its head is its embedding
   const double weights = static_cast<double>(decoder.parameters()) * 4;

@@ -67,6 +67,28 @@ TEST_CASE("a shape and its latent counterpart are timed turn by turn and stored"
   CHECK(table.rows.size() == 4);  // two models at two depths
 }
 
+TEST_CASE("the way to decode is chosen, shown in each row, and refused where it is not held", "[cli][bench][engine]") {
+  const TemporaryFolder folder;
+  const Finished finished = tiny(folder, {"-p", "4", "-n", "3", "-d", "2", "-r", "1", "-npl", "2", "--decode", "engine", "-o", "json"});
+  INFO(finished.err);
+  REQUIRE(finished.code == 0);
+  const Json rows = Json::parse(finished.out);
+  REQUIRE(rows.size() == 4);
+  for (const Json& row : rows) {
+    CHECK(row["decode"] == (row["n_gen"] > 0 ? "engine" : "libtorch"));
+    CHECK(row["avg_ts"].get<double>() > 0);
+    CHECK(row["cache_bytes"].get<double>() == row["kv_values"].get<double>() * 4 * 2 * (2 + row["n_prompt"].get<double>() + row["n_gen"].get<double>()));
+  }
+  const Store store = Store::open_read_only(folder / "runs.db");
+  CHECK(store.read_run(3).first.config.at("decode") == "engine");
+  CHECK_FALSE(store.read_run(1).first.config.contains("decode"));
+
+  const Finished own = tiny(folder, {"-p", "0", "-n", "2", "-r", "1", "--no-store", "-o", "json"}), integers = tiny(folder, {"-n", "2", "--no-store", "--decode", "engine", "--kv-cache", "int2"});
+  CHECK(Json::parse(own.out)[0]["decode"] == "libtorch");  // on the CPU
+  CHECK(integers.code != 0);
+  CHECK_THAT(integers.err, Contains("8 or 4 bits"));
+}
+
 TEST_CASE("every format prints the same tests, on stderr too where it is asked for", "[cli][bench]") {
   const TemporaryFolder folder;
   const Words quick{"-p", "2", "-n", "0", "-r", "1", "--no-warmup", "--no-store"};

@@ -68,4 +68,18 @@ int copy(void* to, const void* from, size_t bytes, void* stream) {
 }
 int synchronize() { return finish(cudaDeviceSynchronize()); }
 
+// Relaxed: LibTorch's allocator, which knows nothing of the recording, may ask the driver for memory meanwhile.
+int graph_begin(void* stream) { return finish(cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeRelaxed)); }
+int graph_end(void* stream, void** graph) {
+  cudaGraph_t recorded = nullptr;
+  if (const cudaError_t code = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &recorded); code != cudaSuccess) return finish(code);
+  cudaGraphExec_t ready = nullptr;
+  const cudaError_t code = graph != nullptr ? cudaGraphInstantiate(&ready, recorded, 0) : cudaSuccess;
+  cudaGraphDestroy(recorded);
+  if (graph != nullptr) *graph = ready;
+  return finish(code);
+}
+int graph_launch(void* graph, void* stream) { return finish(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream))); }
+int graph_release(void* graph) { return graph != nullptr ? finish(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph))) : 0; }
+
 }  // namespace mla::gpu::runtime

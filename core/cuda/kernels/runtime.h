@@ -16,5 +16,9 @@ int copy_in(void* card, const void* host, size_t bytes);
 int copy_out(void* host, const void* card, size_t bytes);
 int copy(void* to, const void* from, size_t bytes, void* stream);
 int synchronize();
+int graph_begin(void* stream);
+int graph_end(void* stream, void** graph);
+int graph_launch(void* graph, void* stream);
+int graph_release(void* graph);
 
 }  // namespace mla::gpu::runtime

@@ -1,4 +1,4 @@
-// The runtime of the emulated module: host memory stands for a card's.
+// The runtime of tables whose operators run on the CPU (references, emulated kernels): host memory stands for a card's.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -7,14 +7,14 @@
 
 namespace mla::gpu::runtime {
 
-const char* architectures() { return "emulated"; }
-const char* error_text(int code) { return code == 0 ? "no error" : "out of memory"; }
+const char* architectures() { return "host"; }
+const char* error_text(int code) { return code == 0 ? "no error" : code == kNoGraphs ? "no graphs" : "out of memory"; }
 int card_count(int* count) {
   *count = 1;
   return 0;
 }
 int card(int, Card* out) {
-  *out = {"emulated", 9, 0, 4, 232448, int64_t{1} << 32, int64_t{1} << 32};
+  *out = {"host memory", 9, 0, 4, 232448, int64_t{1} << 32, int64_t{1} << 32};
   return 0;
 }
 int probe(int) { return 0; }
@@ -40,5 +40,9 @@ int copy(void* to, const void* from, size_t bytes, void*) {
   return 0;
 }
 int synchronize() { return 0; }
+int graph_begin(void*) { return kNoGraphs; }
+int graph_end(void*, void**) { return kNoGraphs; }
+int graph_launch(void*, void*) { return kNoGraphs; }
+int graph_release(void*) { return 0; }
 
 }  // namespace mla::gpu::runtime
