@@ -15,22 +15,22 @@ class OutputRefit : public Healer {
   void heal(const ConversionContext& context) const override {
     AttentionWeights& attention = context.converted.layers[static_cast<std::size_t>(context.layer)].attention;
     at::Tensor& o = output_projection(attention);
-    at::Tensor products = at::zeros({o.size(1), o.size(1)}, at::kDouble), cross = at::zeros({o.size(0), o.size(1)}, at::kDouble);
+    at::Tensor products = at::zeros({o.size(1), o.size(1)}, o.options().dtype(at::kDouble)), cross = at::zeros({o.size(0), o.size(1)}, products.options());
     for (const HealingBatch& batch : context.batches) {
       const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
       const at::Tensor weights = token_weights(batch).flatten().unsqueeze(1);
       const at::Tensor heads = attention_heads(attention, normed).flatten(0, 1).to(at::kFloat);
       const at::Tensor wanted = wanted_output(context, batch, heads).to(at::kFloat);
       const at::Tensor weighted = heads * weights;
-      products += product(weighted.t(), heads).to(at::kCPU, at::kDouble);
-      cross += product(wanted.t(), weighted).to(at::kCPU, at::kDouble);
+      products += product(weighted.t(), heads).to(at::kDouble);
+      cross += product(wanted.t(), weighted).to(at::kDouble);
     }
     const double ridge = options_.ridge * products.diagonal().mean().item<double>();
     if (!(ridge > 0)) return;  // heads that mix nothing leave nothing to fit
-    const at::Tensor system = products + ridge * at::eye(products.size(0), at::kDouble);
-    const at::Tensor right = cross + ridge * o.to(at::kCPU, at::kDouble);
+    const at::Tensor system = products + ridge * at::eye(products.size(0), products.options());
+    const at::Tensor right = cross + ridge * o.to(at::kDouble);
     const at::Tensor fitted = at::cholesky_solve(right.t(), at::linalg_cholesky(system)).t();
-    o = fitted.to(o.device(), o.scalar_type()).contiguous();
+    o = fitted.to(o.scalar_type()).contiguous();
   }
 
  private:
