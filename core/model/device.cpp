@@ -1,5 +1,6 @@
 // Names of dtypes and devices. CUDA is opened only when a CUDA device is asked for.
 #include <dlfcn.h>
+#include <stdlib.h>
 
 #include <ATen/Context.h>
 
@@ -54,6 +55,13 @@ at::Device parse_device(const std::string& name) {
   if (reason.empty()) return at::Device(at::kCUDA, 0);
   if (name == "auto") return at::kCPU;
   fail<ResourceError>("device", "wanted a CUDA device, but ", reason, "; use --device cpu");
+}
+
+void compute_deterministically(at::Device device) {
+  if (device.is_cpu()) return;
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // read when cuBLAS is opened; without it ATen refuses its products in this mode
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // a debugging aid that writes all memory twice
 }
 
 }  // namespace mla
