@@ -29,7 +29,7 @@ const Json& run_stage_versions() {
 std::string model_key_of(const LoadedModel& model) {
   std::string key;
   for (const InputHash& input : model_inputs(model)) key += input.role + ' ' + input.sha256 + '\n';
-  return key + model.dtype + ' ' + model.device + ' ' + std::to_string(model.threads);
+  return key + model.dtype + ' ' + model.device + ' ' + std::to_string(model.threads) + (model.deterministic ? "" : " any order");
 }
 
 void report_stored_hidden(const StoredHidden& stored, const HiddenCacheOptions& options) {

@@ -1,16 +1,29 @@
 #include "experiments/recording.h"
 
+#include <ATen/DeviceAccelerator.h>
+
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
 
 namespace mla {
+namespace {
+
+// Of ATen's allocator, in MiB as peak_rss_mb(); 0 without a card.
+double peak_device_mb(const RunRecord& record) {
+  if (record.device == "cpu") return 0;
+  const auto stats = at::accelerator::getDeviceStats(at::accelerator::getDeviceIndex());
+  return static_cast<double>(stats.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak) / 1048576.0;
+}
+
+}  // namespace
 
 void record_metrics(Store& store, int64_t id, RunRecord& record, const std::function<std::vector<Metric>()>& measure) {
   try {
     const std::vector<Metric> metrics = measure();
     record.finished_at = utc_now();
     record.peak_rss_mb = peak_rss_mb();
+    record.peak_device_mb = peak_device_mb(record);
     record.status = RunStatus::done;
     store.finish_run(id, record, metrics);
   } catch (const Interrupted&) {

@@ -36,6 +36,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags, bool required) {
       ->required(required);
   command.add_option("--dtype", flags.dtype, "Weights and activations: fp32, bf16 or fp16 [fp32]");
   command.add_option("--device", flags.device, "auto, cpu or cuda [auto]");
+  command.add_flag("!--no-deterministic", flags.deterministic, "On a card, operators whose sums come in any order, and other last digits every time");
   command.add_option("--threads", flags.threads, "CPU threads; part of a run's identity [all cores]")->check(CLI::Range(0, 4096));
   command.add_option("--data-root", flags.data_root, "Folder of the named texts [$MLAFORGE_DATA, else ../shared/data]");
 }

@@ -16,6 +16,7 @@ struct ModelFlags {
   std::string model, data_root;
   std::string dtype = "fp32", device = "auto";
   int threads = 0;  // 0: LibTorch's choice
+  bool deterministic = true;  // on a card: equal inputs give equal bits
 };
 void add_model_flags(CLI::App& command, ModelFlags& flags, bool required = true);
 

@@ -32,7 +32,7 @@ RunRecord conversion_record(const Prepared& prepared, const std::vector<std::str
   const Calibrator& calibrator = *prepared.calibrator;
   RunRecord record = new_record(prepared.model, argv);
   record.method = prepared.method;
-  record.config = {{"command", "run"}, {"method", prepared.method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()}};
+  record.config.update({{"command", "run"}, {"method", prepared.method}, {"label", recipe.label}, {"options", recipe.options}, {"calibration", calibrator.config()}});
   if (!prepared.resolved.search.is_null()) record.config["search"] = prepared.resolved.search;
   if (calibrator.input()) record.inputs.push_back(*calibrator.input());
   if (calibrator.qk_norms_input()) record.inputs.push_back(*calibrator.qk_norms_input());

@@ -49,6 +49,7 @@ OpenedModel open_model(const ModelFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const at::ScalarType dtype = parse_dtype(flags.dtype);
   const at::Device device = own_device(parse_device(flags.device));
+  if (flags.deterministic) compute_deterministically(device);
   const std::filesystem::path path = find_model(flags.model);
   status("Loading", path.string() + " (" + dtype_name(dtype) + ", " + device.str() + ")");
   LayerStream layers = open_layers(Checkpoint::open(path), device, dtype);
@@ -61,6 +62,7 @@ OpenedModel open_model(const ModelFlags& flags) {
   model.dtype = dtype_name(dtype);
   model.device = device.is_cuda() ? "cuda" : "cpu";
   model.threads = at::get_num_threads();
+  model.deterministic = device.is_cpu() || flags.deterministic;
   return {std::move(model), std::move(layers)};
 }
 
@@ -87,6 +89,7 @@ RunRecord new_record(const LoadedModel& model, const std::vector<std::string>& a
   record.dtype = model.dtype;
   record.device = model.device;
   record.threads = model.threads;
+  if (!model.deterministic) record.config["deterministic"] = false;  // only then: rows made before keep their identity
   return record;
 }
 

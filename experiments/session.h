@@ -23,6 +23,7 @@ struct LoadedModel {
   const char* dtype = "fp32";
   std::string device;  // "cpu", "cuda"
   int threads = 1;
+  bool deterministic = true;
 };
 
 // mla_conversion.json of a converted folder, null of any other model.

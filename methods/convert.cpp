@@ -26,18 +26,12 @@ Split split_of(const Decoder& original, const LayerConversion& steps, const Cali
   return steps.split(gqa_of(original, layer), stats[layer]);
 }
 
-void to_device_of(const Decoder& original, Decoder& model) {
-  if (original.device().is_cpu()) return;
-  for (DecoderLayer& layer : model.layers) layer.attention = to(layer.attention, original.device(), original.dtype());
-}
-
 Decoder partial_rope_of(const Decoder& original, const LayerConversion& steps, const CalibrationStats& stats) {
   Decoder model = original;
   for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {  // splits are not kept: in fp64 they are larger than the model
     const Split split = split_of(original, steps, stats, layer);
     model.layers[layer].attention = steps.partial_rope(split, steps.around_latent(split));
   }
-  to_device_of(original, model);
   return model;
 }
 
@@ -87,8 +81,6 @@ Conversion convert(const Decoder& original, const Recipe& recipe, const Conversi
   result.converted = original;
   for (std::size_t layer = 0; layer < layers; ++layer)
     result.converted.layers[layer].attention = steps.finish(std::exchange(halves[layer], {}), result.ranks[layer], static_cast<int64_t>(layer));
-  if (result.partial_rope) to_device_of(original, *result.partial_rope);
-  to_device_of(original, result.converted);
   add_latent_norms(result.converted, recipe.latent_norm, collect, recipe.label + ' ' + recipe.options.dump());
   if (!recipe.healers.empty()) result.healing = heal(original, result.converted, recipe.healers, *samples, stats, collect.take_trace());
   return result;

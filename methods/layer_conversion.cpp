@@ -36,20 +36,20 @@ void fold_scale(MlaWeights& weights) {
   weights.scale = scale;
 }
 
-// [down rows, up columns] of the parts that `chosen` picks, each cut at its rank.
+// [down rows, up columns] of parts first .. last-1, each cut at its rank, where `like` is.
 struct Cut {
   at::Tensor down, up;
 };
-Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, std::size_t last) {
+Cut cut(const Spectrum& spectrum, const LayerRanks& ranks, std::size_t first, std::size_t last, const at::Tensor& like) {
   std::vector<at::Tensor> down, up;
   for (std::size_t i = first; i < last; ++i) {
     const SpectrumPart& part = spectrum.parts[i];
     const int64_t kept = part.compressed ? ranks.at(i) : part.down.size(0);
-    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept) : at::Tensor();
+    const at::Tensor mix = part.hadamard ? hadamard_matrix(kept).to(part.down.device()) : at::Tensor();
     down.push_back(mix.defined() ? mix.matmul(part.down.narrow(0, 0, kept)) : part.down.narrow(0, 0, kept));
     up.push_back(mix.defined() ? part.up.narrow(1, 0, kept).matmul(mix.t()) : part.up.narrow(1, 0, kept));
   }
-  return {at::cat(down), at::cat(up, 1)};
+  return {at::cat(down).to(like.device()), at::cat(up, 1).to(like.device())};
 }
 
 // Everything of a layer but its latent: the same whatever the ranks.
@@ -92,7 +92,7 @@ LowRankKvWeights around_rebuilt(const LinearLayer& linear, const SplitLayer& spl
 }
 
 void set_latent(MlaWeights& w, const LinearLayer& linear, const Spectrum& spectrum, const LayerRanks& ranks, at::ScalarType dtype) {
-  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size());
+  const Cut latent = cut(spectrum, ranks, 0, spectrum.parts.size(), w.o);
   const Affine kv_a = affine(linear, latent.down, Reads::keys_and_values, dtype);
   w.kv_a = kv_a.weight, w.kv_a_bias = kv_a.bias;
   w.kv_b = latent.up.to(dtype).contiguous();
@@ -104,7 +104,7 @@ void set_latent(LowRankKvWeights& w, const LinearLayer& linear, const Spectrum& 
   std::size_t keys = 0;
   const auto rows = [&](const at::Tensor& up, int64_t from) { return up.view({w.kv_heads, 2 * h, up.size(1)}).narrow(1, from, h).flatten(0, 1); };
   while (keys < spectrum.parts.size() && rows(spectrum.parts[keys].up, h).abs().max().item<double>() == 0) ++keys;
-  const Cut k = cut(spectrum, ranks, 0, keys), v = cut(spectrum, ranks, keys, spectrum.parts.size());
+  const Cut k = cut(spectrum, ranks, 0, keys, w.o), v = cut(spectrum, ranks, keys, spectrum.parts.size(), w.o);
   const Affine k_a = affine(linear, k.down, Reads::keys_and_values, dtype), v_a = affine(linear, v.down, Reads::keys_and_values, dtype);
   w.k_a = k_a.weight, w.k_a_bias = k_a.bias;
   w.v_a = v_a.weight, w.v_a_bias = v_a.bias;
@@ -131,14 +131,21 @@ std::string spectrum_key(const std::string& model_and_samples, const Recipe& rec
   return model_and_samples + '\n' + recipe.splitter->state().dump() + '\n' + recipe.factorizer->state().dump() + form_text(recipe) + " layer " + std::to_string(layer);
 }
 
+// Where it waits for its ranks: in fp64 those of all layers are larger than the model.
+Spectrum on_host(Spectrum spectrum) {
+  for (SpectrumPart& part : spectrum.parts)
+    for (at::Tensor* tensor : {&part.down, &part.up, &part.energies}) *tensor = tensor->cpu();
+  return spectrum;
+}
+
 // A position-free key's bias adds the same to every score of a query, which a softmax does not see; a value's adds W_O b to the output.
 void free_biases(Split& split) {
   SplitLayer& layer = split.layer;
   const int64_t last = layer.v.size(1) - 1, repeats = layer.heads / layer.groups * layer.value_share;
   const at::Tensor per_head = layer.v.select(1, last).view({-1, layer.v_dim}).repeat_interleave(repeats, 0).flatten();
-  const at::Tensor moved = layer.o.to(at::kCPU, at::kDouble).mv(per_head);
+  const at::Tensor moved = layer.o.to(at::kDouble).mv(per_head);
   at::Tensor& o_bias = split.linear.o_bias;
-  o_bias = ((o_bias.defined() ? o_bias.to(at::kCPU, at::kDouble) : at::zeros_like(moved)) + moved).to(layer.o.scalar_type());
+  o_bias = ((o_bias.defined() ? o_bias.to(at::kDouble) : at::zeros_like(moved)) + moved).to(layer.o.scalar_type());
   layer.v = layer.v.clone(), layer.k_free = layer.k_free.clone();
   layer.v.select(1, last).zero_();
   layer.k_free.select(1, last).zero_();
@@ -163,12 +170,13 @@ int64_t Spectrum::full_rank() const {
 
 Spectrum identity_spectrum(const SplitLayer& split) {
   const int64_t n = split.nope_dim, v = split.v_dim, free_dims = split.k_free.size(0), width = free_dims + split.v.size(0);
-  at::Tensor up = at::zeros({split.groups, n + v, width}, at::kDouble);
+  const at::TensorOptions options = split.v.options();
+  at::Tensor up = at::zeros({split.groups, n + v, width}, options);
   for (int64_t g = 0; g < split.groups; ++g) {
     up[g].narrow(0, 0, n).narrow(1, 0, free_dims).copy_(split.k_up.narrow(0, g * n, n));
-    up[g].narrow(0, n, v).narrow(1, free_dims + g / split.value_share * v, v).copy_(at::eye(v, at::kDouble));
+    up[g].narrow(0, n, v).narrow(1, free_dims + g / split.value_share * v, v).copy_(at::eye(v, options));
   }
-  return {{{at::cat({split.k_free, split.v}), up.flatten(0, 1), at::ones({width}, at::kDouble), false}}};
+  return {{{at::cat({split.k_free, split.v}), up.flatten(0, 1), at::ones({width}, options), false}}};
 }
 
 AttentionWeights assemble(const LinearLayer& linear, const SplitLayer& split, const Spectrum& spectrum, const LayerRanks& ranks,
@@ -212,7 +220,7 @@ HalfConverted LayerConversion::decompose(const GqaWeights& layer, int64_t index,
     mixed.projections = seen.second->projections;
     stats = linear_layer(layer, mixed, recipe_.form).stats;
   }
-  const auto factorize = [&] { return recipe_.factorizer->factorize(split.layer, stats); };
+  const auto factorize = [&] { return on_host(recipe_.factorizer->factorize(split.layer, stats)); };
   Spectrum spectrum = spectra_key_.empty() ? factorize() : cached_spectrum(spectrum_key(spectra_key_, recipe_, index), split.layer, factorize);
   spectrum.groups = split.layer.groups;
   spectrum.v_dim = split.layer.v_dim;

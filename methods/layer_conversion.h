@@ -17,7 +17,7 @@ struct Split {
 struct HalfConverted {
   LinearLayer linear;        // its flags; weights and statistics are gone
   AttentionWeights weights;  // around the latent
-  Spectrum spectrum;
+  Spectrum spectrum;         // on the CPU
 };
 
 struct SeenStats {
@@ -27,7 +27,7 @@ struct SeenStats {
 
 class LayerConversion {
  public:
-  // `like` is any layer of the original; weights are made in `dtype`, on the CPU. Decompositions are cached under `spectra_key`, which names
+  // `like` is any layer of the original; weights are made in `dtype`, where a layer's are. Decompositions are cached under `spectra_key`, which names
   // model and samples; empty: they are not. Throws ConfigError for a recipe that is to be searched first.
   LayerConversion(const Recipe& recipe, const GqaWeights& like, at::ScalarType dtype, std::string spectra_key);
 

@@ -3,18 +3,18 @@
 namespace mla {
 namespace {
 
-at::Tensor wide(const at::Tensor& t) { return t.to(at::kCPU, at::kDouble); }
+at::Tensor wide(const at::Tensor& t) { return t.to(at::kDouble); }
 
 // [W, b], b zero where there is none.
 at::Tensor with_bias(const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor column = bias.defined() ? wide(bias) : at::zeros({weight.size(0)}, at::kDouble);
+  const at::Tensor column = bias.defined() ? wide(bias) : at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble));
   return at::cat({wide(weight), column.unsqueeze(1)}, 1);
 }
 
 // Moments of [x; 1].
 InputMoments with_one(const InputMoments& input) {
   if (!input.second.defined()) return input;
-  const at::Tensor mean = input.mean.unsqueeze(1), one = at::ones({1, 1}, at::kDouble);
+  const at::Tensor mean = input.mean.unsqueeze(1), one = at::ones({1, 1}, mean.options());
   return {input.tokens, at::cat({input.mean, one[0]}), at::cat({at::cat({input.second, mean}, 1), at::cat({mean.t(), one}, 1)})};
 }
 
@@ -22,7 +22,7 @@ InputMoments with_one(const InputMoments& input) {
 void fold_attention_factor(GqaWeights& w) {
   const double factor = w.rope.attention_factor;
   if (factor == 1) return;
-  const at::Tensor scales = at::where(w.rope.inv_freq[0].eq(0), at::ones_like(w.rope.inv_freq[0]), factor * factor);  // [h/2]
+  const at::Tensor scales = at::where(w.rope.inv_freq[0].eq(0), at::ones_like(w.rope.inv_freq[0]), factor * factor).to(w.q.device());  // [h/2]
   w.q = (w.q.unflatten(0, {w.heads, 2, -1}) * scales.view({1, 1, -1, 1})).flatten(0, 2);
   w.rope.attention_factor = 1;
 }
@@ -39,7 +39,8 @@ StatKinds kinds_for(const GqaWeights& layer, CacheForm form, StatKinds wanted) {
   return wanted;
 }
 
-LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, CacheForm form) {
+LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& measured, CacheForm form) {
+  const LayerStats stats = to(measured, layer.q.device());
   LinearLayer linear{.weights = layer, .stats = stats, .o_bias = layer.o_bias};
   GqaWeights& w = linear.weights;
   w.norm.reset();
@@ -47,7 +48,7 @@ LinearLayer linear_layer(const GqaWeights& layer, const LayerStats& stats, Cache
   if (layer.norm && form == CacheForm::latent) {
     linear.normed = NormedProjections{layer.q, layer.k, layer.v, layer.q_bias, layer.k_bias, layer.v_bias, *layer.norm, layer.head_dim};
     const int64_t queries = layer.q.size(0), keys = layer.k.size(0), values = layer.v.size(0);
-    const at::Tensor all = at::eye(queries + keys + values, at::kDouble);
+    const at::Tensor all = at::eye(queries + keys + values, layer.q.options().dtype(at::kDouble));
     w.q = all.narrow(0, 0, queries);
     w.k = all.narrow(0, queries, keys);
     w.v = all.narrow(0, queries + keys, values);

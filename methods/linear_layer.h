@@ -9,8 +9,8 @@ namespace mla {
 //   biased     [x; 1]: biases are the last column         D + 1
 //   normed     [norm(q); norm(k); v] before rotation      H*h + 2*G*h   (rows of q, k, v are then selectors)
 struct LinearLayer {
-  GqaWeights weights;  // q, k, v [., D'] in fp64; o as it was
-  LayerStats stats;    // `input` holds the moments of x
+  GqaWeights weights;  // q, k, v [., D'] in fp64, on the layer's device; o as it was
+  LayerStats stats;    // there too; `input` holds the moments of x
   bool biased = false;
   std::optional<NormedProjections> normed;  // the original's own projections, where x is normed
   std::optional<QkNorm> norm;               // CacheForm::rebuilt: rebuilt keys are normed before rotation

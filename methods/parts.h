@@ -1,4 +1,5 @@
-// The four parts of a recipe. All are pure: equal inputs give equal bits. Weights here are fp64 on the CPU.
+// The four parts of a recipe. All are pure: equal inputs give equal bits. Weights and statistics here are fp64 on the device of the layer
+// that they come from, rope plans on the CPU.
 #pragma once
 #include <functional>
 #include <memory>

@@ -81,8 +81,7 @@ class StreamedConverter {
     converted_ = std::make_shared<AttentionStore>(source_.scratch);
     for (int64_t layer = 0; layer < original_.layers(); ++layer) {
       throw_if_interrupted();
-      const AttentionWeights made = steps_.finish(waiting.take(layer), ranks[static_cast<std::size_t>(layer)], layer);
-      converted_->add(on_device(made));
+      converted_->add(steps_.finish(waiting.take(layer), ranks[static_cast<std::size_t>(layer)], layer));
     }
     add_norms();
     const Healing healing = recipe_.healers.empty() ? Healing() : heal_all();
@@ -93,7 +92,6 @@ class StreamedConverter {
 
  private:
   const Decoder& frame() const { return original_.frame(); }
-  AttentionWeights on_device(const AttentionWeights& weights) const { return frame().device().is_cpu() ? weights : to(weights, frame().device(), frame().dtype()); }
 
   std::unique_ptr<StatsStream> stats_of(const StatKinds& kinds, const std::string& state) const { return kinds.any() ? source_.stats(frame(), kinds, state) : nullptr; }
 
@@ -111,7 +109,7 @@ class StreamedConverter {
       AttentionWeights around = steps_.around_latent(split);
       LayerStats again;
       if (second) {
-        attention = on_device(steps_.partial_rope(split, around));
+        attention = steps_.partial_rope(split, around);
         again = second->next(model, layer);
       }
       model = {};  // the MLP is not needed below

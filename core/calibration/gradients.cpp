@@ -6,7 +6,7 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
-#include "core/calibration/stats.h"
+#include "core/calibration/moment_sums.h"
 #include "core/cuda/token_scores.h"
 #include "core/model/cpu_kernels.h"
 
@@ -18,12 +18,6 @@ struct Sums {
   at::Tensor key, value, residual, key_squares, value_squares;
 };
 
-void add_to(at::Tensor& sum, const at::Tensor& more) { sum = sum.defined() ? sum.add_(more) : more.clone(); }
-
-at::Tensor rows_of(const at::Tensor& gradient, const at::Tensor& mask) {  // [B,T,...] -> [unmasked, width] fp64
-  return gradient.flatten(2).to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, gradient.flatten(2).size(2)}).to(at::kDouble);
-}
-
 at::Tensor leaf(const at::Tensor& t) { return t.detach().clone().requires_grad_(true); }
 
 // d loss / d hidden of the summed next-token cross-entropy within each sample, in blocks of tokens.  [B,T,D]
@@ -31,8 +25,8 @@ at::Tensor loss_gradient(const Decoder& model, const at::Tensor& hidden, const C
   constexpr int64_t kBlock = 512;
   const at::Tensor h = leaf(hidden);
   const at::Tensor last = rms_norm(h, model.final_norm, model.config.rms_norm_eps).narrow(1, 0, h.size(1) - 1).flatten(0, 1);
-  const at::Tensor counted = batch.mask.narrow(1, 1, h.size(1) - 1).flatten().to(at::kFloat).to(h.device());
-  const at::Tensor targets = batch.ids.narrow(1, 1, h.size(1) - 1).flatten().to(h.device());
+  const at::Tensor counted = batch.mask.narrow(1, 1, h.size(1) - 1).flatten().to(at::kFloat);
+  const at::Tensor targets = batch.ids.narrow(1, 1, h.size(1) - 1).flatten();
   at::Tensor at_last = at::zeros_like(last);
   {
     const at::NoGradGuard no_graph;
@@ -65,12 +59,13 @@ at::Tensor layer_gradient(const Decoder& model, int64_t index, const at::Tensor&
   (middle + model.mlp(index, middle)).backward(at_output);
 
   const at::NoGradGuard no_graph;
-  const at::Tensor keys = rows_of(p.k.grad(), batch.mask), values = rows_of(p.v.grad(), batch.mask), residual = rows_of(middle.grad(), batch.mask);
+  const at::Tensor keys = unmasked_rows(p.k.grad().flatten(2), batch.mask), values = unmasked_rows(p.v.grad().flatten(2), batch.mask),
+                   residual = unmasked_rows(middle.grad(), batch.mask);
   add_to(sums.key, keys.t().matmul(keys));
   add_to(sums.value, values.t().matmul(values));
   add_to(sums.residual, residual.t().matmul(residual));
-  add_to(sums.key_squares, w.k.grad().to(at::kCPU, at::kDouble).square());
-  add_to(sums.value_squares, w.v.grad().to(at::kCPU, at::kDouble).square());
+  add_to(sums.key_squares, w.k.grad().to(at::kDouble).square());
+  add_to(sums.value_squares, w.v.grad().to(at::kDouble).square());
   sums.tokens += keys.size(0);
   sums.batches += 1;
   return h.grad();
@@ -78,8 +73,9 @@ at::Tensor layer_gradient(const Decoder& model, int64_t index, const at::Tensor&
 
 GradientMoments finish(const Sums& sums, int64_t groups) {
   const auto n = static_cast<double>(sums.tokens), batches = static_cast<double>(sums.batches);
-  const auto per_head = [&](const at::Tensor& squares) { return (squares / batches).sqrt().view({groups, -1}).mean(1); };
-  return {sums.tokens, sums.key / n, sums.value / n, sums.residual / n, per_head(sums.key_squares), per_head(sums.value_squares)};
+  const auto mean = [&](const at::Tensor& sum) { return (sum / n).cpu(); };
+  const auto per_head = [&](const at::Tensor& squares) { return (squares / batches).sqrt().view({groups, -1}).mean(1).cpu(); };
+  return {sums.tokens, mean(sums.key), mean(sums.value), mean(sums.residual), per_head(sums.key_squares), per_head(sums.value_squares)};
 }
 
 }  // namespace
@@ -102,7 +98,8 @@ std::vector<GradientMoments> collect_gradients(const Decoder& model, const Calib
   std::vector<Sums> sums(model.layers.size());
   Progress progress("Gradients", "batches", static_cast<int64_t>(samples.batches.size()));
   int64_t done = 0;
-  for (const CalibrationBatch& batch : samples.batches) {
+  for (const CalibrationBatch& sampled : samples.batches) {
+    const CalibrationBatch batch{sampled.ids.to(model.device()), sampled.mask.to(model.device())};
     std::vector<at::Tensor> inputs;
     at::Tensor hidden;
     {

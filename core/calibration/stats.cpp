@@ -5,40 +5,14 @@
 #include "core/base/error.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
+#include "core/calibration/moment_sums.h"
 #include "core/calibration/stats_stream.h"
 #include "core/tensor/products.h"
 
 namespace mla {
 namespace {
 
-// Sums over the unmasked tokens of one layer while its batches pass.
-struct MomentSums {
-  int64_t tokens = 0;
-  double weight = 0;  // of add_weighted()
-  at::Tensor sum, products;
-
-  void add(const at::Tensor& x, const at::Tensor& mask) {  // x [B,T,D]
-    const at::Tensor rows = x.to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, x.size(2)}).to(at::kDouble);
-    const at::Tensor more = rows.t().matmul(rows), total = rows.sum(0);
-    products = products.defined() ? products.add_(more) : more;
-    sum = sum.defined() ? sum.add_(total) : total;
-    tokens += rows.size(0);
-  }
-  void add_weighted(const at::Tensor& x, const at::Tensor& mask, const at::Tensor& weights) {  // weights [B,T] fp64
-    const at::Tensor counted = weights.masked_select(mask);
-    const at::Tensor rows = x.to(at::kCPU).masked_select(mask.unsqueeze(-1)).view({-1, x.size(2)}).to(at::kDouble), weighted = rows * counted.unsqueeze(1);
-    const at::Tensor more = weighted.t().matmul(rows), sums = weighted.sum(0);
-    products = products.defined() ? products.add_(more) : more;
-    sum = sum.defined() ? sum.add_(sums) : sums;
-    tokens += rows.size(0);
-    weight += counted.sum().item<double>();
-  }
-  InputMoments finish() const {
-    if (tokens == 0) return {};
-    const double n = weight > 0 ? weight : static_cast<double>(tokens);
-    return {tokens, sum / n, products / n};
-  }
-};
+// Of one layer.
 struct Sums {
   MomentSums input, projections, attended;
   int64_t samples = 0;
@@ -55,7 +29,7 @@ const GqaWeights& original_attention(const Decoder& model, int64_t layer) {
 
 // Mean over each sample's tokens of the 2-norm of its rotary pairs, summed over samples.  [heads, h/2]
 at::Tensor pair_norm_sum(const at::Tensor& projected, const at::Tensor& mask) {  // [B,T,heads,h]
-  const at::Tensor rows = projected.to(at::kCPU, at::kFloat).unflatten(3, {2, -1});
+  const at::Tensor rows = projected.to(at::kFloat).unflatten(3, {2, -1});
   const at::Tensor norms = rows.square().sum(3).sqrt().to(at::kDouble);  // [B,T,heads,h/2]
   const at::Tensor weights = mask.to(at::kDouble) / mask.sum(1, true).to(at::kDouble);
   return (norms * weights.unsqueeze(-1).unsqueeze(-1)).sum(1).sum(0);
@@ -63,14 +37,14 @@ at::Tensor pair_norm_sum(const at::Tensor& projected, const at::Tensor& mask) { 
 
 void add_pair_norms(Sums& sums, const GqaProjections& p, const at::Tensor& mask) {
   const at::Tensor q = pair_norm_sum(p.q, mask), k = pair_norm_sum(p.k, mask);
-  sums.query_norms = sums.query_norms.defined() ? sums.query_norms.add_(q) : q;
-  sums.key_norms = sums.key_norms.defined() ? sums.key_norms.add_(k) : k;
+  add_to(sums.query_norms, q);
+  add_to(sums.key_norms, k);
   sums.samples += p.q.size(0);
 }
 
 // [rms of `latent`, 1/rms of `whole`] summed over the unmasked tokens.
 at::Tensor scale_sums(const at::Tensor& latent, const at::Tensor& whole, double eps, const at::Tensor& mask) {
-  const auto mean_square = [](const at::Tensor& x) { return x.to(at::kCPU, at::kDouble).square().mean(-1); };
+  const auto mean_square = [](const at::Tensor& x) { return x.to(at::kDouble).square().mean(-1); };
   const at::Tensor seen = mask.to(at::kDouble);
   return at::stack({(mean_square(latent).sqrt() * seen).sum(), ((mean_square(whole) + eps).rsqrt() * seen).sum()});
 }
@@ -81,11 +55,11 @@ void add_latent_scales(Sums& sums, const Decoder& model, int64_t layer, const at
   const MlaLatents latents = mla_latents(*mla, normed);
   const at::Tensor whole = at::cat({latents.latent, latents.k_rope}, -1);
   const at::Tensor more = scale_sums(latents.latent, whole, model.config.rms_norm_eps, mask);
-  sums.latent_scales = sums.latent_scales.defined() ? sums.latent_scales + more : more;
+  add_to(sums.latent_scales, more);
   sums.latent_tokens += mask.sum().item<int64_t>();
   if (!latents.query.defined()) return;
   const at::Tensor query = scale_sums(latents.query, latents.query, model.config.rms_norm_eps, mask);
-  sums.query_scales = sums.query_scales.defined() ? sums.query_scales + query : query;
+  add_to(sums.query_scales, query);
 }
 
 // Rows of samples without padding, until there are enough.
@@ -106,15 +80,15 @@ at::Tensor attention_received(const GqaWeights& w, const GqaProjections& p, cons
   const at::Tensor q = apply_rope(p.q, table).to(at::kFloat), k = apply_rope(p.k, table).to(at::kFloat);
   at::Tensor hidden = at::ones({tokens, tokens}, q.options().dtype(at::kBool)).triu_(1);
   if (w.limits.window > 0) hidden.logical_or_(at::ones_like(hidden).tril_(-w.limits.window));
-  at::Tensor received = at::zeros({p.q.size(0), tokens}, at::kDouble);
+  at::Tensor received = at::zeros({p.q.size(0), tokens}, q.options().dtype(at::kDouble));
   for (int64_t b = 0; b < p.q.size(0); ++b) {
-    const at::Tensor counted = mask[b].to(q.device(), at::kFloat).view({1, tokens, 1});
+    const at::Tensor counted = mask[b].to(at::kFloat).view({1, tokens, 1});
     for (int64_t g = 0; g < w.kv_heads; ++g) {  // scores of one group at a time: they are [T,T] each
       const at::Tensor queries = q[b].narrow(1, g * share, share).transpose(0, 1), keys = k[b].select(1, g);
       at::Tensor scores = project(queries, keys) * w.scale;
       if (w.limits.softcap > 0) scores = at::tanh(scores / w.limits.softcap) * w.limits.softcap;
       scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
-      received[b] += (at::softmax(scores, -1).square_() * counted).sum(at::IntArrayRef{0, 1}).to(at::kCPU, at::kDouble);
+      received[b] += (at::softmax(scores, -1).square_() * counted).sum(at::IntArrayRef{0, 1}).to(at::kDouble);
     }
   }
   return received;
@@ -148,7 +122,7 @@ LayerStats finish(const Sums& sums) {
   if (sums.latent_tokens > 0) stats.latents.key_value = sums.latent_scales / static_cast<double>(sums.latent_tokens);
   if (sums.query_scales.defined()) stats.latents.query = sums.query_scales / static_cast<double>(sums.latent_tokens);
   if (!sums.query_rows.empty()) stats.rows = {at::stack(sums.query_rows), at::stack(sums.key_rows)};
-  return stats;
+  return to(stats, at::kCPU);
 }
 
 }  // namespace
@@ -169,8 +143,11 @@ std::string names_of(const StatKinds& kinds) {
   return names;
 }
 
-StatsPass::StatsPass(const Decoder& frame, const CalibrationSamples& samples, const StatKinds& kinds) : samples_(samples), kinds_(kinds) {
-  for (const CalibrationBatch& batch : samples.batches) hidden_.push_back(frame.embed(batch.ids));
+StatsPass::StatsPass(const Decoder& frame, const CalibrationSamples& samples, const StatKinds& kinds) : kinds_(kinds) {
+  for (const CalibrationBatch& batch : samples.batches) {
+    hidden_.push_back(frame.embed(batch.ids));
+    masks_.push_back(batch.mask.to(frame.device()));
+  }
 }
 
 LayerStats StatsPass::measure(const Decoder& model, int64_t layer, std::vector<at::Tensor>* behind_attention) {
@@ -178,7 +155,7 @@ LayerStats StatsPass::measure(const Decoder& model, int64_t layer, std::vector<a
   Sums sums;
   for (std::size_t b = 0; b < hidden_.size(); ++b) {
     throw_if_interrupted();
-    const at::Tensor& mask = samples_.batches[b].mask;
+    const at::Tensor& mask = masks_[b];
     const at::Tensor normed = model.attention_input(layer, hidden_[b]);
     require_finite(normed, "in calibration at layer " + std::to_string(layer));
     if (kinds_.input_moments || kinds_.prefix_moments) sums.input.add(normed, mask);
@@ -216,7 +193,7 @@ at::Tensor attention_weighted_second(const LayerStats& stats, double share) {
 }
 
 at::Tensor project_moment(const at::Tensor& weight, const at::Tensor& second) {
-  const at::Tensor w = weight.to(at::kCPU, at::kDouble);
+  const at::Tensor w = weight.to(at::kDouble);
   return w.matmul(second).matmul(w.t());
 }
 

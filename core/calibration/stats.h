@@ -10,7 +10,7 @@
 
 namespace mla {
 
-struct InputMoments {  // of a vector x; fp64 on the CPU
+struct InputMoments {  // of a vector x; fp64
   int64_t tokens = 0;  // n
   at::Tensor mean;     // [D]     E[x]
   at::Tensor second;   // [D,D]   E[x x^T], uncentred
@@ -53,6 +53,10 @@ struct LayerStats {
   LatentScales latents;
 };
 
+// Every tensor of them on `device`. Passes leave them on the CPU, where the cache keeps them and those of all layers have room;
+// a recipe reads a layer's on the layer's device.
+LayerStats to(const LayerStats& stats, at::Device device);
+
 struct StatKinds;
 // " input_moments pair_norms": part of a cache key.
 std::string names_of(const StatKinds& kinds);
@@ -90,7 +94,7 @@ CalibrationStats cached_stats(const std::string& key, const std::function<Calibr
 // Second moment of x with `share` times the attended one added, scaled back: what a token counts grows with the attention it gets.
 at::Tensor attention_weighted_second(const LayerStats& stats, double share);
 
-// W C W^T: second moment of y = W x.  W [m,D] any dtype -> [m,m] fp64
+// W C W^T: second moment of y = W x.  W [m,D] any dtype -> [m,m] fp64, on their device
 at::Tensor project_moment(const at::Tensor& weight, const at::Tensor& second);
 
 }  // namespace mla

@@ -113,6 +113,14 @@ class KeptStats : public StatsStream {
 
 }  // namespace
 
+LayerStats to(const LayerStats& stats, at::Device device) {
+  LayerStats moved = stats;
+  each_tensor(moved, [&](const char*, at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(device);
+  });
+  return moved;
+}
+
 CalibrationStats cached_stats(const std::string& key, const std::function<CalibrationStats()>& collect, bool* hit) {
   CalibrationStats stats = found_stats(key);
   std::optional<Measuring> lock;

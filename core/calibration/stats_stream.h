@@ -19,9 +19,8 @@ class StatsPass {
   LayerStats measure(const Decoder& model, int64_t layer, std::vector<at::Tensor>* behind_attention = nullptr);
 
  private:
-  const CalibrationSamples& samples_;
   StatKinds kinds_;
-  std::vector<at::Tensor> hidden_;  // of each batch, before the layer
+  std::vector<at::Tensor> hidden_, masks_;  // of each batch, before the layer; on the model's device
 };
 
 class StatsStream {

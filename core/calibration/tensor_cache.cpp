@@ -41,7 +41,7 @@ void save(const NamedTensors& tensors, const fs::path& path) {
   const std::string header = safetensors_header(entries);
   file.write(header.data(), header.size());
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor whole = tensor.contiguous();
+    const at::Tensor whole = tensor.cpu().contiguous();
     file.write(whole.const_data_ptr(), whole.nbytes());
   }
   write_file_atomically(hash_of(path), file.commit());

@@ -69,11 +69,14 @@ at::Tensor Decoder::logits(const at::Tensor& hidden) const {
 
 at::Tensor Decoder::packed_hidden(const at::Tensor& ids, const std::vector<Segment>& segments) const {
   if (ids.dim() != 1) fail<ShapeError>("decoder", "wanted ids [N], got ", ids.sizes());
-  for (const Segment& segment : segments)
+  std::vector<Segment> there = segments;  // masks go to the device once, not in every layer
+  for (Segment& segment : there) {
     if (segment.cache != nullptr) segment.cache->prepare(layers.size());
+    if (segment.mask.defined()) segment.mask = segment.mask.to(device());
+  }
   at::Tensor hidden = embed(ids.unsqueeze(0));
   for (int64_t layer = 0; layer < static_cast<int64_t>(layers.size()); ++layer) {
-    const at::Tensor attended = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), segments, layer);
+    const at::Tensor attended = packed_attention(layers[static_cast<std::size_t>(layer)].attention, attention_input(layer, hidden), there, layer);
     hidden = after_attention(layer, attended).add_(hidden);
     hidden.add_(mlp(layer, hidden));
     if (device().is_cpu()) require_finite(hidden, "after layer " + std::to_string(layer));

@@ -72,6 +72,9 @@ void save_decoder(const Decoder& decoder, const std::string& tokenizer_json, con
 at::ScalarType parse_dtype(const std::string& name);   // fp32 | bf16 | fp16; ConfigError otherwise
 at::Device parse_device(const std::string& name);      // auto | cpu | cuda; opens the CUDA libraries when asked for
 const char* dtype_name(at::ScalarType dtype);
+// From now on equal inputs give equal bits on a card too: ATen takes the forms of its operators that sum in one order, and throws for an
+// operator that has none. To be called before anything runs there; does nothing for the CPU, where it is always so.
+void compute_deterministically(at::Device device);
 
 // A NaN or infinity never becomes a number in a table: throws NumericalError naming `where`.
 void require_finite(const at::Tensor& values, const std::string& where);

@@ -1,9 +1,9 @@
 // Names of dtypes and devices. CUDA is opened only when a CUDA device is asked for.
 #include <dlfcn.h>
+#include <stdlib.h>
 
 #include <ATen/Context.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "core/base/error.h"
@@ -19,15 +19,6 @@ struct NamedType {
 };
 constexpr NamedType kTypes[] = {{"fp32", at::kFloat}, {"bf16", at::kBFloat16}, {"fp16", at::kHalf}};
 
-// Equal commands give equal bits on a card too: cuBLAS gets workspaces of its own per stream, ATen takes its deterministic kernels and says where
-// it has none. What memory holds before it is written is left alone, which costs nothing.
-void make_deterministic() {
-  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // read when cuBLAS is first used; the user's own choice stays
-  at::globalContext().setDeterministicAlgorithms(true, true);
-  at::globalContext().setDeterministicFillUninitializedMemory(false);
-  at::globalContext().setBenchmarkCuDNN(false);
-}
-
 // Registers ATen's CUDA back end; the reason why not, or empty.
 std::string open_cuda() {
 #ifndef MLAFORGE_CUDA
@@ -39,9 +30,7 @@ std::string open_cuda() {
     const char* reason = dlerror();
     return reason != nullptr ? reason : "libtorch_cuda.so cannot be opened";
   }
-  if (!at::hasCUDA()) return "the driver offers no usable device";
-  make_deterministic();
-  return {};
+  return at::hasCUDA() ? std::string() : "the driver offers no usable device";
 }
 
 }  // namespace
@@ -66,6 +55,14 @@ at::Device parse_device(const std::string& name) {
   if (reason.empty()) return at::Device(at::kCUDA, 0);
   if (name == "auto") return at::kCPU;
   fail<ResourceError>("device", "wanted a CUDA device, but ", reason, "; use --device cpu");
+}
+
+void compute_deterministically(at::Device device) {
+  if (device.is_cpu()) return;
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // read when cuBLAS is opened; without it ATen refuses its products in this mode
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setBenchmarkCuDNN(false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // a debugging aid that writes all memory twice
 }
 
 }  // namespace mla

@@ -42,7 +42,7 @@ at::Tensor RopePlan::frequencies(int64_t length) const {
 
 RopePlan RopePlan::pairs(const at::Tensor& index) const {
   RopePlan plan = *this;
-  plan.each([&](at::Tensor& t) { t = t.index_select(1, index); });
+  plan.each([&](at::Tensor& t) { t = t.index_select(1, index.to(t.device())); });
   return plan;
 }
 

@@ -19,7 +19,7 @@ class BalancedPca : public Factorizer {
     const double alpha = options_.balance && free_dims > 0 ? ratio(moment, free_dims, layer.rope.dims()) : 1.0;
     moment.narrow(0, 0, free_dims).div_(alpha);
     moment.narrow(1, 0, free_dims).div_(alpha);
-    const Pca pca = damped_pca(moment, options_.damping);
+    const Eigenpairs pca = damped_pca(moment, options_.damping);
 
     // Rebuilt per group: alpha k_up_g times the keys' rows of the basis, and the group's value rows of it.
     const at::Tensor keys = layer.k_up.matmul(pca.vectors.narrow(0, 0, free_dims)).mul_(alpha), values = pca.vectors.slice(0, free_dims);
@@ -41,10 +41,8 @@ class BalancedPca : public Factorizer {
 
 }  // namespace
 
-Pca damped_pca(const at::Tensor& moment, double damping) {
-  const at::Tensor damped = moment + at::eye(moment.size(0), at::kDouble) * (damping * moment.diagonal().mean());
-  const auto [values, vectors] = at::linalg_eigh(damped);
-  return {values.flip(0), vectors.flip(1)};
+Eigenpairs damped_pca(const at::Tensor& moment, double damping) {
+  return descending_eigenpairs(moment + at::eye(moment.size(0), moment.options()) * (damping * moment.diagonal().mean()));
 }
 
 std::unique_ptr<Factorizer> make_balanced_pca(const BalancedPcaOptions& options) { return std::make_unique<BalancedPca>(options); }

@@ -1,6 +1,7 @@
 // Balanced joint PCA of position-free keys and values (TransMLA, arXiv 2502.07864, section 4.2): keys are divided by the
 // ratio alpha of mean column norms, then the top eigenvectors of E[z z^T], z = [k/alpha; v], uncentred.
 #pragma once
+#include "core/tensor/decompositions.h"
 #include "methods/parts.h"
 
 namespace mla {
@@ -12,10 +13,7 @@ struct BalancedPcaOptions {
 };
 std::unique_ptr<Factorizer> make_balanced_pca(const BalancedPcaOptions& options);
 
-// Eigenvalues (descending) and eigenvectors (columns) of moment + damping * mean diagonal. fp64.
-struct Pca {
-  at::Tensor values, vectors;
-};
-Pca damped_pca(const at::Tensor& moment, double damping);
+// Of moment + damping * mean diagonal. fp64.
+Eigenpairs damped_pca(const at::Tensor& moment, double damping);
 
 }  // namespace mla

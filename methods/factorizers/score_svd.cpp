@@ -1,5 +1,6 @@
 #include "methods/factorizers/score_svd.h"
 
+#include "core/tensor/decompositions.h"
 #include "methods/factorizers/weighted_svd.h"
 
 namespace mla {
@@ -16,13 +17,19 @@ class ScoreSvd : public Factorizer {
   // The layer is one that rebuilds its keys: all queries are in q_rope, all keys in k_free.
   Spectrum factorize(const SplitLayer& layer, const LayerStats& stats) const override {
     const int64_t share = options_.heads_per_part == 0 ? layer.groups : options_.heads_per_part, h = layer.v_dim;
-    Spectrum spectrum;
+    std::vector<at::Tensor> rows, keys, queries;
     for (int64_t first = 0; first < layer.groups; first += share) {
       const int64_t count = std::min(share, layer.groups - first);
-      const at::Tensor rows = layer.k_free.narrow(0, first * h, count * h);
-      const ScoreMaps maps = score_maps(project_moment(rows, stats.input.second), query_moment(layer, stats, first, count));
-      const int64_t kept = std::min(rows.size(0), rows.size(1));
-      spectrum.parts.push_back({maps.down.narrow(0, 0, kept).matmul(rows), placed_rows(layer, maps.up.narrow(1, 0, kept), 0, first, count),
+      rows.push_back(layer.k_free.narrow(0, first * h, count * h));
+      keys.push_back(project_moment(rows.back(), stats.input.second));
+      queries.push_back(query_moment(layer, stats, first, count));
+    }
+    Spectrum spectrum;
+    for (const ScoreMaps& maps : score_maps(keys, queries)) {
+      const auto part = std::ssize(spectrum.parts);
+      const at::Tensor& each = rows[spectrum.parts.size()];
+      const int64_t kept = std::min(each.size(0), each.size(1));
+      spectrum.parts.push_back({maps.down.narrow(0, 0, kept).matmul(each), placed_rows(layer, maps.up.narrow(1, 0, kept), 0, part * share, each.size(0) / h),
                                 maps.energies.narrow(0, 0, kept)});
     }
     SplitLayer values = layer;
@@ -37,7 +44,7 @@ class ScoreSvd : public Factorizer {
   // Block diagonal over KV heads: the queries of a group are added up.
   static at::Tensor query_moment(const SplitLayer& layer, const LayerStats& stats, int64_t first, int64_t count) {
     const int64_t h = layer.v_dim, share = layer.heads / layer.groups;
-    at::Tensor moment = at::zeros({count * h, count * h}, at::kDouble);
+    at::Tensor moment = at::zeros({count * h, count * h}, layer.q_rope.options());
     for (int64_t head = first * share; head < (first + count) * share; ++head) {
       const int64_t at = (head / share - first) * h;
       moment.narrow(0, at, h).narrow(1, at, h).add_(project_moment(layer.q_rope.narrow(0, head * h, h), stats.input.second));
@@ -49,15 +56,23 @@ class ScoreSvd : public Factorizer {
 
 }  // namespace
 
-ScoreMaps score_maps(const at::Tensor& keys, const at::Tensor& queries) {
-  const auto [values, vectors] = at::linalg_eigh(keys);
-  const double largest = values.max().item<double>();
-  const at::Tensor root = (largest > 0 ? values.clamp_min(largest * kFloor) : at::ones_like(values)).sqrt();
-  const at::Tensor half = (vectors * root).matmul(vectors.t()), inverse = (vectors / root).matmul(vectors.t());
-  const at::Tensor scores = half.matmul(queries).matmul(half);
-  const auto [energies, basis] = at::linalg_eigh((scores + scores.t()) / 2);
-  const at::Tensor u = basis.flip(1);
-  return {u.t().matmul(inverse), half.matmul(u), energies.flip(0).clamp_min(0)};
+std::vector<ScoreMaps> score_maps(const std::vector<at::Tensor>& keys, const std::vector<at::Tensor>& queries) {
+  std::vector<at::Tensor> halves, inverses, scores;
+  for (const auto& [values, vectors] : descending_eigenpairs(keys)) {
+    const double largest = values.max().item<double>();
+    const at::Tensor root = (largest > 0 ? values.clamp_min(largest * kFloor) : at::ones_like(values)).sqrt();
+    const at::Tensor half = (vectors * root).matmul(vectors.t());
+    inverses.push_back((vectors / root).matmul(vectors.t()));
+    const at::Tensor both = half.matmul(queries[halves.size()]).matmul(half);
+    scores.push_back((both + both.t()) / 2);
+    halves.push_back(half);
+  }
+  std::vector<ScoreMaps> maps;
+  for (const auto& [energies, basis] : descending_eigenpairs(scores)) {
+    const at::Tensor &half = halves[maps.size()], &inverse = inverses[maps.size()];
+    maps.push_back({basis.t().matmul(inverse), half.matmul(basis), energies.clamp_min(0)});
+  }
+  return maps;
 }
 
 std::unique_ptr<Factorizer> make_score_svd(const ScoreSvdOptions& options) { return std::make_unique<ScoreSvd>(options); }

@@ -13,9 +13,10 @@ struct ScoreSvdOptions {
 };
 std::unique_ptr<Factorizer> make_score_svd(const ScoreSvdOptions& options);
 
-// down = U^T C_K^{-1/2} and up = C_K^{1/2} U for keys of moment `keys`, read by queries of moment `queries`; [m, m] each.
+// down = U^T C_K^{-1/2} and up = C_K^{1/2} U for keys of moment `keys`, read by queries of moment `queries`; [m, m] each. One of each
+// for every group of heads.
 struct ScoreMaps {
   at::Tensor down, up, energies;
 };
-ScoreMaps score_maps(const at::Tensor& keys, const at::Tensor& queries);
+std::vector<ScoreMaps> score_maps(const std::vector<at::Tensor>& keys, const std::vector<at::Tensor>& queries);
 }  // namespace mla

@@ -6,13 +6,13 @@ namespace {
 // Rows of `rows` (a slice of [keys; values] over all groups) placed at their group's place of kv_b.
 // from: 0 for keys, n for values.
 at::Tensor place(const SplitLayer& layer, const at::Tensor& up, int64_t from, int64_t height) {
-  at::Tensor placed = at::zeros({layer.groups, layer.nope_dim + layer.v_dim, up.size(1)}, at::kDouble);
+  at::Tensor placed = at::zeros({layer.groups, layer.nope_dim + layer.v_dim, up.size(1)}, up.options());
   placed.narrow(1, from, height).copy_(up.view({layer.groups, height, up.size(1)}));
   return placed.flatten(0, 1);
 }
 
 SpectrumPart whole(const at::Tensor& weight, const at::Tensor& placed) {
-  return {weight, placed, at::ones({weight.size(0)}, at::kDouble), false};
+  return {weight, placed, at::ones({weight.size(0)}, weight.options()), false};
 }
 
 class WeightSvd : public Factorizer {
@@ -27,7 +27,7 @@ class WeightSvd : public Factorizer {
     const auto values = [&](const at::Tensor& up) {  // each head of values at every group that shares it
       return place(layer, up.view({-1, v, up.size(1)}).repeat_interleave(layer.value_share, 0).flatten(0, 1), n, v);
     };
-    const auto eye = [](int64_t size) { return at::eye(size, at::kDouble); };
+    const auto eye = [&](int64_t size) { return at::eye(size, layer.v.options()); };
     if (mode_ == SvdMode::joint) {
       const auto [u, s, vh] = at::linalg_svd(at::cat({layer.k_free, layer.v}), false);
       const at::Tensor up = u * s;

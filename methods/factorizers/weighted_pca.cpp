@@ -1,6 +1,7 @@
 #include "methods/factorizers/weighted_pca.h"
 
 #include "core/base/error.h"
+#include "core/tensor/decompositions.h"
 
 namespace mla {
 namespace {
@@ -9,7 +10,7 @@ at::Tensor damped(const at::Tensor& metric, double damping) {
   const at::Tensor mean = metric.diagonal().mean();
   // A half that nothing reads (constant inputs) still needs a root that can be inverted.
   const double floor = mean.item<double>() > 0 ? damping * mean.item<double>() : 1.0;
-  return metric + at::eye(metric.size(0), at::kDouble) * floor;
+  return metric + at::eye(metric.size(0), metric.options()) * floor;
 }
 
 struct Roots {
@@ -52,27 +53,27 @@ class WeightedPca : public Factorizer {
     }
     const Roots keys = symmetric_roots(damped(key_metric, options_.damping)), values = symmetric_roots(damped(value_metric, options_.damping));
     const at::Tensor root = at::block_diag({keys.root, values.root}), inverse = at::block_diag({keys.inverse, values.inverse});
-    const auto [energies, vectors] = at::linalg_eigh(root.matmul(moment).matmul(root));
-    const at::Tensor basis = vectors.flip(1);
+    const Eigenpairs found = descending_eigenpairs(root.matmul(moment).matmul(root));
 
+    const at::Tensor& basis = found.vectors;
     const at::Tensor whitened = basis.t().matmul(root);  // [R, P + G*v]
     const at::Tensor variance = project_moment(whitened, moment).diagonal();
     // Directions without energy keep their size: there is nothing to scale them by.
     const at::Tensor size = at::where(variance > 1e-12 * variance.max(), variance.sqrt(), at::ones_like(variance)).unsqueeze(1);
     const at::Tensor back = inverse.matmul(basis) * size.t();  // [P + G*v, R]
-    at::Tensor up = at::zeros({layer.groups, n + v, back.size(1)}, at::kDouble);
+    at::Tensor up = at::zeros({layer.groups, n + v, back.size(1)}, back.options());
     up.narrow(1, 0, n).copy_(layer.k_up.matmul(back.narrow(0, 0, free_dims)).view({layer.groups, n, -1}));
     up.narrow(1, n, v).copy_(back.slice(0, free_dims).view({layer.groups, v, -1}));
-    return {{{(whitened / size).matmul(weights), up.flatten(0, 1), energies.flip(0).clamp_min(0), true}}};
+    return {{{(whitened / size).matmul(weights), up.flatten(0, 1), found.values.clamp_min(0), true}}};
   }
 
  private:
   // sum over heads of k_up_g^T E[q_h q_h^T] k_up_g: the expected squared score error of an error in p.  [P, P]
   static at::Tensor query_metric(const SplitLayer& layer, const LayerStats& stats) {
     const int64_t n = layer.nope_dim, share = layer.heads / layer.groups;
-    at::Tensor metric = at::zeros({layer.k_free.size(0), layer.k_free.size(0)}, at::kDouble);
+    at::Tensor metric = at::zeros({layer.k_free.size(0), layer.k_free.size(0)}, layer.k_free.options());
     for (int64_t g = 0; g < layer.groups; ++g) {
-      at::Tensor moments = at::zeros({n, n}, at::kDouble);
+      at::Tensor moments = at::zeros({n, n}, metric.options());
       for (int64_t head = g * share; head < (g + 1) * share; ++head)
         moments += project_moment(layer.q_nope.narrow(0, head * n, n), stats.input.second);
       const at::Tensor up = layer.k_up.narrow(0, g * n, n);
@@ -83,8 +84,8 @@ class WeightedPca : public Factorizer {
   // Block g: sum over its heads of W_O,h^T W_O,h.  [G*v, G*v]
   static at::Tensor output_metric(const SplitLayer& layer) {
     const int64_t v = layer.v_dim, share = layer.heads / layer.groups;
-    const at::Tensor o = layer.o.to(at::kCPU, at::kDouble);
-    at::Tensor metric = at::zeros({layer.groups * v, layer.groups * v}, at::kDouble);
+    const at::Tensor o = layer.o.to(at::kDouble);
+    at::Tensor metric = at::zeros({layer.groups * v, layer.groups * v}, o.options());
     for (int64_t head = 0; head < layer.heads; ++head) {
       const int64_t from = head / share * v;
       const at::Tensor columns = o.narrow(1, head * v, v);

@@ -26,11 +26,11 @@ struct WeightedSvdOptions {
 };
 std::unique_ptr<Factorizer> make_weighted_svd(const WeightedSvdOptions& options);
 
-// Top min(m, D') eigenvectors of rows * Phi * rows^T as columns, eigenvalues descending and at least 0.
+// Top min(m, D') eigenvectors of rows * Phi * rows^T as columns, eigenvalues descending and at least 0; of each of several rows [m, D'].
 struct Directions {
   at::Tensor vectors, energies;
 };
-Directions principal_directions(const at::Tensor& rows, const at::Tensor& second, SvdMetric metric);
+std::vector<Directions> principal_directions(const std::vector<at::Tensor>& rows, const at::Tensor& second, SvdMetric metric);
 // (1 - a) C + a mean(diag C) I
 at::Tensor shrunk(const at::Tensor& second, double a);
 

@@ -15,7 +15,7 @@ class MlpRefit : public Healer {
     DecoderLayer& layer = context.converted.layers[static_cast<std::size_t>(context.layer)];
     if (layer.experts) return;
     const OutputProjection projection{layer.down, layer.down_bias, layer.mlp_post_norm};
-    RidgeSystem system(layer.down.size(1), layer.down.size(0));
+    RidgeSystem system(layer.down);
     for (const HealingBatch& batch : context.batches) {
       throw_if_interrupted();
       const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);

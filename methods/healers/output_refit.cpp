@@ -13,7 +13,7 @@ class OutputRefit : public Healer {
     DecoderLayer& layer = context.converted.layers[static_cast<std::size_t>(context.layer)];
     at::Tensor& o = output_projection(layer.attention);
     const OutputProjection projection{o, output_bias(layer.attention), layer.attention_post_norm};
-    RidgeSystem system(o.size(1), o.size(0));
+    RidgeSystem system(o);
     for (const HealingBatch& batch : context.batches) {
       const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
       const at::Tensor heads = attention_heads(layer.attention, normed).flatten(0, 1).to(at::kFloat);

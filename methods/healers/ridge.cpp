@@ -12,17 +12,17 @@ constexpr double kMassive = 50;  // a token's mean square over the original's me
 
 void RidgeSystem::add(const at::Tensor& values, const at::Tensor& wanted, const at::Tensor& weights) {
   const at::Tensor weighted = values * weights.unsqueeze(1);
-  products_ += product(weighted.t(), values).to(at::kCPU, at::kDouble);
-  cross_ += product(wanted.t(), weighted).to(at::kCPU, at::kDouble);
+  products_ += product(weighted.t(), values).to(at::kDouble);
+  cross_ += product(wanted.t(), weighted).to(at::kDouble);
 }
 
 void RidgeSystem::solve(double ridge, at::Tensor& weight) const {
   const double lambda = ridge * products_.diagonal().mean().item<double>();
   if (!(lambda > 0)) return;  // values that are all zero leave nothing to fit
-  const at::Tensor system = products_ + lambda * at::eye(products_.size(0), at::kDouble);
-  const at::Tensor right = cross_ + lambda * weight.to(at::kCPU, at::kDouble);
+  const at::Tensor system = products_ + lambda * at::eye(products_.size(0), products_.options());
+  const at::Tensor right = cross_ + lambda * weight.to(at::kDouble);
   const at::Tensor fitted = at::cholesky_solve(right.t(), at::linalg_cholesky(system)).t();
-  weight = fitted.to(weight.device(), weight.scalar_type()).contiguous();
+  weight = fitted.to(weight.scalar_type()).contiguous();
 }
 
 at::Tensor token_weights(const HealingBatch& batch) {

@@ -7,10 +7,12 @@ namespace mla {
 // argmin_W  sum_t w_t |W a_t - y_t|^2 + ridge * mean diagonal of (sum_t w_t a_t a_t^T) * |W - W_0|^2, batch by batch, sums in fp64.
 class RidgeSystem {
  public:
-  RidgeSystem(int64_t inputs, int64_t outputs) : products_(at::zeros({inputs, inputs}, at::kDouble)), cross_(at::zeros({outputs, inputs}, at::kDouble)) {}
+  // Of a projection `like` [outputs, inputs], on its device.
+  explicit RidgeSystem(const at::Tensor& like)
+      : products_(at::zeros({like.size(1), like.size(1)}, like.options().dtype(at::kDouble))), cross_(at::zeros(like.sizes(), products_.options())) {}
   // values [N,inputs]  wanted [N,outputs]  weights [N], all fp32
   void add(const at::Tensor& values, const at::Tensor& wanted, const at::Tensor& weights);
-  // `weight` [outputs, inputs] is W_0 and becomes W, in its own dtype and on its own device. It stays where all values are zero.
+  // `weight` [outputs, inputs] is W_0 and becomes W, in its own dtype. It stays where all values are zero.
   void solve(double ridge, at::Tensor& weight) const;
 
  private:

@@ -38,10 +38,11 @@ class GreedyPairs : public Splitter {
 at::Tensor score_changes(const RowReservoir& rows, const at::Tensor& inv_freq, int64_t g) {
   const int64_t tokens = rows.query.size(1), share = rows.query.size(2) / rows.key.size(2), half = inv_freq.size(0);
   const at::Tensor at_query = spaced(tokens, kQueries), at_key = spaced(tokens, kKeys);
-  const at::Tensor q = rows.query.index_select(1, at_query).narrow(2, g * share, share).unflatten(3, {2, half});  // [N,T,share,2,half]
-  const at::Tensor k = rows.key.index_select(1, at_key).select(2, g).unflatten(2, {2, half});                     // [N,S,2,half]
+  const auto there = [&](const at::Tensor& t) { return t.to(rows.query.device()); };
+  const at::Tensor q = rows.query.index_select(1, there(at_query)).narrow(2, g * share, share).unflatten(3, {2, half});  // [N,T,share,2,half]
+  const at::Tensor k = rows.key.index_select(1, there(at_key)).select(2, g).unflatten(2, {2, half});                     // [N,S,2,half]
   const at::Tensor distance = at_query.unsqueeze(1) - at_key.unsqueeze(0);                                        // [T,S]
-  const at::Tensor visible = distance.ge(0).flatten().nonzero().flatten();
+  const at::Tensor visible = there(distance.ge(0).flatten().nonzero().flatten());
   std::vector<at::Tensor> changes;
   for (int64_t pair = 0; pair < half; ++pair) {
     const auto part = [&](const at::Tensor& t, int64_t component) { return t.select(-2, component).select(-1, pair); };
@@ -51,7 +52,7 @@ at::Tensor score_changes(const RowReservoir& rows, const at::Tensor& inv_freq, i
     const at::Tensor same = outer(0, 0) + outer(1, 1), cross = outer(1, 0) - outer(0, 1);
     const at::Tensor angle = distance.to(at::kDouble) * inv_freq[pair];
     // (R(t) q) . (R(s) k) with R by (t - s): cos * (q.k) + sin * (q_x k_y - q_y k_x), and unrotated q.k.
-    const at::Tensor change = same * (1 - angle.cos()).to(at::kFloat) + cross * angle.sin().to(at::kFloat);
+    const at::Tensor change = same * there((1 - angle.cos()).to(at::kFloat)) + cross * there(angle.sin().to(at::kFloat));
     changes.push_back(change.flatten(2).index_select(2, visible).flatten());
   }
   return at::stack(changes);
@@ -62,12 +63,9 @@ std::vector<int64_t> greedy_order(const at::Tensor& changes, int64_t count) {
   for (int64_t pair = 0; pair < changes.size(0); ++pair) left.push_back(pair);
   at::Tensor difference = changes.sum(0);  // of no pair rotated
   while (static_cast<int64_t>(order.size()) < count) {
-    std::size_t best = 0;
-    double least = 0;
-    for (std::size_t i = 0; i < left.size(); ++i) {
-      const double lost = (difference - changes[left[i]]).abs_().mean().item<double>();
-      if (i == 0 || lost < least) best = i, least = lost;
-    }
+    std::vector<at::Tensor> losses;
+    for (const int64_t pair : left) losses.push_back((difference - changes[pair]).abs_().mean());
+    const auto best = static_cast<std::size_t>(at::stack(losses).argmin().item<int64_t>());  // of equals the first
     difference = difference - changes[left[best]];
     order.push_back(left[best]);
     left.erase(left.begin() + static_cast<std::ptrdiff_t>(best));

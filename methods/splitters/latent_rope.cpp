@@ -17,9 +17,9 @@ class LatentRope : public Splitter {
 
   SplitLayer split(const GqaWeights& layer, const LayerStats& stats) const override {
     const int64_t w = options_.heads * options_.dims, h = layer.head_dim, share = layer.heads / layer.kv_heads;
-    const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
+    const at::Tensor q = layer.q.to(at::kDouble), k = layer.k.to(at::kDouble);
     const at::Tensor basis = leading(k, stats, w);                                        // [G*h, w], orthonormal columns
-    const at::Tensor up = basis.matmul(polar(basis.t().matmul(slots(layer)))).index_select(1, pair_order());  // [G*h, w]
+    const at::Tensor up = basis.matmul(polar(basis.t().matmul(slots(layer).to(k.device())))).index_select(1, pair_order().to(k.device()));  // [G*h, w]
     SplitLayer split;
     split.rope_map = up.t();
     split.k_rope = up.t().matmul(k);
@@ -41,7 +41,7 @@ class LatentRope : public Splitter {
 
  private:
   at::Tensor leading(const at::Tensor& rows, const LayerStats& stats, int64_t rank) const {
-    const Directions found = principal_directions(rows, stats.input.second, options_.metric);
+    const Directions found = principal_directions({rows}, stats.input.second, options_.metric).front();
     if (found.vectors.size(1) < rank)
       fail<ConfigError>("mla_retrofit", "wanted num_kv_heads * head_dim of at most ", found.vectors.size(1), ", got ", rank);
     return found.vectors.narrow(1, 0, rank);
@@ -49,22 +49,22 @@ class LatentRope : public Splitter {
 
   void add_values(SplitLayer& split, const GqaWeights& layer, const LayerStats& stats, int64_t w) const {
     const int64_t h = layer.head_dim, share = layer.heads / layer.kv_heads;
-    const at::Tensor v = layer.v.to(at::kCPU, at::kDouble);
+    const at::Tensor v = layer.v.to(at::kDouble);
     split.k_free = v.narrow(0, 0, 0);
-    split.k_up = at::zeros({0, 0}, at::kDouble);
+    split.k_up = at::zeros({0, 0}, v.options());
     split.v = v;
     split.o = layer.o;
     split.v_dim = h;
     if (!options_.absorb) return;
     const at::Tensor up = leading(v, stats, w);
-    const at::Tensor o = layer.o.to(at::kCPU, at::kDouble);
+    const at::Tensor o = layer.o.to(at::kDouble);
     std::vector<at::Tensor> absorbed;
     for (int64_t head = 0; head < layer.heads; ++head) absorbed.push_back(o.narrow(1, head * h, h).matmul(up.narrow(0, head / share * h, h)));
     split.o = at::cat(absorbed, 1).to(layer.o.options()).contiguous();
     split.v_dim = w;
     split.k_free = up.t().matmul(v);
-    split.k_up = at::zeros({0, w}, at::kDouble);
-    split.v_up = at::eye(w, at::kDouble).repeat({layer.kv_heads, 1});
+    split.k_up = at::zeros({0, w}, v.options());
+    split.v_up = at::eye(w, v.options()).repeat({layer.kv_heads, 1});
     split.v = split.v_up.matmul(split.k_free);
   }
 

@@ -18,8 +18,8 @@ class MeanRopeKey : public Splitter {
 
   SplitLayer split(const GqaWeights& layer, const LayerStats&) const override {
     const int64_t h = layer.head_dim, n = options_.nope_dim, rope_dim = options_.rope_dim, heads = layer.heads, groups = layer.kv_heads;
-    const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
-    const at::Tensor rope_rows = last_rows(h), one_head = at::eye(h, at::kDouble);
+    const at::Tensor q = layer.q.to(at::kDouble), k = layer.k.to(at::kDouble);
+    const at::Tensor rope_rows = last_rows(h).to(k.device()), one_head = at::eye(h, k.options());
     const at::Tensor chosen = at::cat({one_head.narrow(0, 0, n), one_head.index_select(0, rope_rows)});  // [n+d_R, h]
     SplitLayer split;
     split.q_basis = chosen.unsqueeze(0).expand({heads, -1, -1}).contiguous();
@@ -30,9 +30,9 @@ class MeanRopeKey : public Splitter {
     split.rope_map = one_head.index_select(0, rope_rows).repeat({1, groups}) / static_cast<double>(groups);
     split.k_rope = split.rope_map.matmul(k);
     split.k_free = k;  // whole: the released code factorises all of [W_K; W_V] and then drops the other key rows
-    split.free_map = at::eye(groups * h, at::kDouble);
-    split.k_up = at::kron(at::eye(groups, at::kDouble), one_head.narrow(0, 0, n));
-    split.v = layer.v.to(at::kCPU, at::kDouble);
+    split.free_map = at::eye(groups * h, k.options());
+    split.k_up = at::kron(at::eye(groups, k.options()), one_head.narrow(0, 0, n));
+    split.v = layer.v.to(at::kDouble);
     split.o = layer.o;
     split.rope = key_;
     split.rope.attention_factor = layer.rope.attention_factor;

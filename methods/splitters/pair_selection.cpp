@@ -31,7 +31,7 @@ class PairSelection : public Splitter {
         const int64_t step = half / pairs;
         return at::remainder(index, step) == options_.uniform_start;
       }
-      case PairRule::two_norm: return two_norm_rank(stats.pairs)[g] < pairs;
+      case PairRule::two_norm: return (two_norm_rank(stats.pairs)[g] < pairs).cpu();
     }
     fail<ConfigError>("mha2mla", "unknown rule");
   }
@@ -42,13 +42,13 @@ class PairSelection : public Splitter {
 
 SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>& kept) {
   const int64_t h = layer.head_dim, half = h / 2, share = layer.heads / layer.kv_heads;
-  const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
-  const at::Tensor identity = at::eye(layer.kv_heads * h, at::kDouble);
+  const at::Tensor q = layer.q.to(at::kDouble), k = layer.k.to(at::kDouble);
+  const at::Tensor identity = at::eye(layer.kv_heads * h, k.options());
   std::vector<at::Tensor> q_rope(static_cast<std::size_t>(layer.heads)), q_nope = q_rope, k_rope, k_free, rope_map, free_map;
   std::vector<RopePlan> plans;
   for (int64_t g = 0; g < layer.kv_heads; ++g) {
     const at::Tensor keep = kept[static_cast<std::size_t>(g)].nonzero().flatten(), left = kept[static_cast<std::size_t>(g)].logical_not().nonzero().flatten();
-    const at::Tensor rotated = at::cat({keep, keep + half}), still = at::cat({left, left + half});
+    const at::Tensor rotated = at::cat({keep, keep + half}).to(k.device()), still = at::cat({left, left + half}).to(k.device());
     k_rope.push_back(k.narrow(0, g * h, h).index_select(0, rotated));
     k_free.push_back(k.narrow(0, g * h, h).index_select(0, still));
     rope_map.push_back(identity.narrow(0, g * h, h).index_select(0, rotated));
@@ -64,8 +64,8 @@ SplitLayer split_by_pairs(const GqaWeights& layer, const std::vector<at::Tensor>
   split.q_nope = at::cat(q_nope);
   split.k_rope = at::cat(k_rope);
   split.k_free = at::cat(k_free);
-  split.k_up = at::eye(split.k_free.size(0), at::kDouble);
-  split.v = layer.v.to(at::kCPU, at::kDouble);
+  split.k_up = at::eye(split.k_free.size(0), k.options());
+  split.v = layer.v.to(at::kDouble);
   split.o = layer.o;
   split.rope_map = at::cat(rope_map);
   split.free_map = at::cat(free_map);

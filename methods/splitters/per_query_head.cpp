@@ -21,7 +21,7 @@ class PerQueryHead : public Splitter {
     if (stats.pairs.key.defined() && stats.pairs.key.size(0) == layer.kv_heads) wide_stats.pairs.key = stats.pairs.key.repeat_interleave(share, 0);
     SplitLayer split = inner_->split(wide, wide_stats);
     split.value_share = share;
-    const at::Tensor copies = repeated(at::eye(layer.kv_heads * layer.head_dim, at::kDouble));
+    const at::Tensor copies = repeated(at::eye(layer.kv_heads * layer.head_dim, split.v.options()));
     for (at::Tensor* map : {&split.free_map, &split.rope_map})
       if (map->defined()) *map = map->matmul(copies);
     return split;

@@ -9,12 +9,12 @@ class RebuiltKeys : public Splitter {
   Json state() const override { return {{"splitter", "rebuilt_keys"}}; }
   SplitLayer split(const GqaWeights& layer, const LayerStats&) const override {
     SplitLayer split;
-    split.q_rope = layer.q.to(at::kCPU, at::kDouble);
-    split.k_free = layer.k.to(at::kCPU, at::kDouble);
-    split.v = layer.v.to(at::kCPU, at::kDouble);
+    split.q_rope = layer.q.to(at::kDouble);
+    split.k_free = layer.k.to(at::kDouble);
+    split.v = layer.v.to(at::kDouble);
     split.o = layer.o;
     split.rope = layer.rope;
-    split.k_up = at::eye(split.k_free.size(0), at::kDouble);
+    split.k_up = at::eye(split.k_free.size(0), split.k_free.options());
     split.free_map = split.k_up;
     split.heads = layer.heads;
     split.groups = layer.kv_heads;

@@ -1,6 +1,7 @@
 #include "methods/splitters/rorope.h"
 
 #include "core/base/error.h"
+#include "core/tensor/decompositions.h"
 
 namespace mla {
 namespace {
@@ -21,19 +22,23 @@ class Rorope : public Splitter {
     const int64_t kept = fold / collapse, components = layer.kv_heads * fold, width = layer.kv_heads * layer.head_dim;
     const at::Tensor second = project_moment(layer.k, attention_weighted_second(stats, options_.attended));  // [G*h, G*h]
 
-    at::Tensor rotation = at::zeros({2, groups, components, width}, at::kDouble);  // rows of T by half, group, component
-    SplitLayer split;
+    std::vector<at::Tensor> rows, grams, energies;
     for (int64_t i = 0; i < groups; ++i) {
-      const at::Tensor real = component_rows(layer, i), imaginary = real + half;
-      at::Tensor gram = second.index_select(0, real).index_select(1, real) + second.index_select(0, imaginary).index_select(1, imaginary);
-      gram = gram + at::eye(components, at::kDouble) * (options_.damping * gram.diagonal().mean());
-      const auto [values, vectors] = at::linalg_eigh(gram);
-      const at::Tensor basis = vectors.flip(1).t();  // rows: principal directions, descending
-      rotation[0][i].index_copy_(1, real, basis);
-      rotation[1][i].index_copy_(1, imaginary, basis);
-      const at::Tensor descending = values.flip(0).contiguous();
-      split.energies.insert(split.energies.end(), descending.const_data_ptr<double>(), descending.const_data_ptr<double>() + components);
+      rows.push_back(component_rows(layer, i).to(second.device()));
+      grams.push_back(gram_of(second, rows.back(), half));
     }
+    const std::vector<Eigenpairs> found = descending_eigenpairs(grams);
+    at::Tensor rotation = at::zeros({2, groups, components, width}, second.options());  // rows of T by half, group, component
+    for (int64_t i = 0; i < groups; ++i) {
+      const auto index = static_cast<std::size_t>(i);
+      const at::Tensor basis = found[index].vectors.t();  // rows: principal directions, descending
+      rotation[0][i].index_copy_(1, rows[index], basis);
+      rotation[1][i].index_copy_(1, rows[index] + half, basis);
+      energies.push_back(found[index].values);
+    }
+    SplitLayer split;
+    const at::Tensor all = at::cat(energies).cpu();
+    split.energies.assign(all.const_data_ptr<double>(), all.const_data_ptr<double>() + all.numel());
     const int64_t pairs = groups * kept;
     const at::Tensor rope_map = rotation.narrow(2, 0, kept).reshape({2 * pairs, width});  // pair p: rows p and p + pairs
     const at::Tensor free_map = rotation.narrow(2, kept, components - kept).reshape({2 * groups * (components - kept), width});
@@ -54,16 +59,23 @@ class Rorope : public Splitter {
     return at::tensor(rows, at::kLong);
   }
 
+  // Of the real parts' components at `real` and the imaginary ones `half` rows behind them, damped.
+  at::Tensor gram_of(const at::Tensor& second, const at::Tensor& real, int64_t half) const {
+    const at::Tensor imaginary = real + half;
+    const at::Tensor gram = second.index_select(0, real).index_select(1, real) + second.index_select(0, imaginary).index_select(1, imaginary);
+    return gram + at::eye(gram.size(0), gram.options()) * (options_.damping * gram.diagonal().mean());
+  }
+
   static void fill(SplitLayer& split, const GqaWeights& layer, const at::Tensor& rope_map, const at::Tensor& free_map) {
     const int64_t h = layer.head_dim, share = layer.heads / layer.kv_heads;
-    const at::Tensor q = layer.q.to(at::kCPU, at::kDouble), k = layer.k.to(at::kCPU, at::kDouble);
+    const at::Tensor q = layer.q.to(at::kDouble), k = layer.k.to(at::kDouble);
     split.k_rope = rope_map.matmul(k);
     split.k_free = free_map.matmul(k);
     std::vector<at::Tensor> q_rope, basis, k_up;
     for (int64_t head = 0; head < layer.heads; ++head) {
       const at::Tensor block = rope_map.narrow(1, head / share * h, h);  // [d_R, h]
       q_rope.push_back(block.matmul(q.narrow(0, head * h, h)));
-      basis.push_back(at::cat({at::eye(h, at::kDouble), block}));
+      basis.push_back(at::cat({at::eye(h, k.options()), block}));
     }
     for (int64_t g = 0; g < layer.kv_heads; ++g) k_up.push_back(free_map.narrow(1, g * h, h).t());
     split.q_rope = at::cat(q_rope);
@@ -73,7 +85,7 @@ class Rorope : public Splitter {
     split.k_up = at::cat(k_up);
     split.free_map = free_map;
     split.rope_map = rope_map;
-    split.v = layer.v.to(at::kCPU, at::kDouble);
+    split.v = layer.v.to(at::kDouble);
     split.o = layer.o;
     split.heads = layer.heads;
     split.groups = layer.kv_heads;

@@ -17,7 +17,7 @@ class TiedValues : public Splitter {
     SplitLayer split = base_->split(layer, stats);
     const int64_t h = split.v_dim, n = options_.nope_dim, share = split.heads / split.groups, from = split.nope_dim;
     const at::Tensor keys = split.k_up.matmul(split.k_free), second = stats.input.second;
-    const at::Tensor o = layer.o.to(at::kCPU, at::kDouble);
+    const at::Tensor o = layer.o.to(at::kDouble);
     std::vector<at::Tensor> tied, q_nope, out;
     for (int64_t g = 0; g < split.groups; ++g) {
       const at::Tensor k = keys.narrow(0, g * from, from), v = split.v.narrow(0, g * h, h);
@@ -28,7 +28,7 @@ class TiedValues : public Splitter {
         out.push_back(o.narrow(1, i * h, h).matmul(head.rotation.t()));
       }
     }
-    const at::Tensor all = at::eye(split.groups * h, at::kDouble);
+    const at::Tensor all = at::eye(split.groups * h, o.options());
     split.k_free = at::cat(tied);
     split.k_up = all.view({split.groups, h, -1}).narrow(1, 0, n).flatten(0, 1);
     split.v_up = all;

@@ -154,7 +154,7 @@ TEST_CASE("KQ-SVD from second moments equals the truncated SVD of K Q^T and beat
   const at::Tensor k = random(60, 8, 21).matmul(random(8, 8, 22)), q = random(90, 8, 23).matmul(random(8, 8, 24));
   const at::Tensor scores = k.matmul(q.t());
 
-  const ScoreMaps maps = score_maps(k.t().matmul(k), q.t().matmul(q));
+  const ScoreMaps maps = score_maps({k.t().matmul(k)}, {q.t().matmul(q)}).front();
 
   const Svd best = svd_of(scores), of_keys = svd_of(k);
   for (const int64_t rank : {1, 3, 6}) {

@@ -20,8 +20,8 @@ class MeanKey : public Splitter {
     split.q_rope = layer.q;
     split.k_rope = layer.k.view({layer.kv_heads, h, width}).mean(0);
     split.rope = layer.rope;
-    split.q_nope = split.k_free = at::zeros({0, width}, at::kDouble);  // nothing is left without RoPE
-    split.k_up = at::zeros({0, 0}, at::kDouble);
+    split.q_nope = split.k_free = layer.k.narrow(0, 0, 0);  // nothing is left without RoPE
+    split.k_up = at::zeros({0, 0}, layer.k.options());
     split.v = layer.v;
     split.o = layer.o;
     split.heads = layer.heads;
