@@ -70,7 +70,7 @@ TEST_CASE("tokens that go through the decode engine leave the cache that the dec
     CHECK(first.cache_tokens == wanted.cache_tokens);
     CHECK(first.cache_bytes == wanted.cache_bytes);
     CHECK(second.cache_bytes == wanted.cache_bytes);
-    if (load.generated > 0) CHECK(by_engine.seconds_per_step() > 0);
+    if (load.generated > 0) CHECK(std::isfinite(by_engine.seconds_per_step()));
   }
 }
 
