@@ -41,11 +41,15 @@ at::Tensor Decoder::attention_output(int64_t layer, const at::Tensor& normed, La
   return after_attention(layer, attention_forward(layers[static_cast<std::size_t>(layer)].attention, normed, cache, path));
 }
 
+at::Tensor Decoder::mlp_values(int64_t layer, const at::Tensor& residual) const {
+  const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
+  return gated(project(rms_norm(residual, weights.mlp_norm, config.rms_norm_eps), weights.gate_up, weights.gate_up_bias), config.activation);
+}
+
 at::Tensor Decoder::mlp(int64_t layer, const at::Tensor& residual) const {
   const DecoderLayer& weights = layers[static_cast<std::size_t>(layer)];
-  const at::Tensor normed = rms_norm(residual, weights.mlp_norm, config.rms_norm_eps);
-  const at::Tensor out = weights.experts ? experts_forward(*weights.experts, normed, config.activation)
-                                         : project(gated(project(normed, weights.gate_up, weights.gate_up_bias), config.activation), weights.down, weights.down_bias);
+  const at::Tensor out = weights.experts ? experts_forward(*weights.experts, rms_norm(residual, weights.mlp_norm, config.rms_norm_eps), config.activation)
+                                         : project(mlp_values(layer, residual), weights.down, weights.down_bias);
   return weights.mlp_post_norm.defined() ? rms_norm(out, weights.mlp_post_norm, config.rms_norm_eps) : out;
 }
 

@@ -51,6 +51,8 @@ struct Decoder {
   // What the layer's attention adds to the residual stream: its output, or that normed where the model norms it.  [B,T,D] -> [B,T,D]
   at::Tensor after_attention(int64_t layer, const at::Tensor& output) const;
   at::Tensor attention_output(int64_t layer, const at::Tensor& normed, LayerCache* cache = nullptr, MlaPath path = MlaPath::automatic) const;
+  // What the down projection of the layer's MLP reads: norm, gate and up of `residual`. Not of experts.  [B,T,D] -> [B,T,I]
+  at::Tensor mlp_values(int64_t layer, const at::Tensor& residual) const;
   // Gated MLP or experts of the layer, norms included: what is added to `residual`.  [B,T,D] -> [B,T,D]
   at::Tensor mlp(int64_t layer, const at::Tensor& residual) const;
   // residual + attention, then + MLP. `normed` is attention_input(layer, residual).

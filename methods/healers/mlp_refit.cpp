@@ -1,7 +1,6 @@
 #include "methods/healers/mlp_refit.h"
 
 #include "core/base/process.h"
-#include "core/model/cpu_kernels.h"
 #include "methods/healers/ridge.h"
 
 namespace mla {
@@ -21,9 +20,7 @@ class MlpRefit : public Healer {
       const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
       const at::Tensor stream = batch.residual + context.converted.attention_output(context.layer, normed);
       const HealingBatch behind{stream, batch.target + context.original.mlp(context.layer, batch.target), batch.mask};
-      const ModelConfig& config = context.converted.config;
-      const at::Tensor values = gated(project(rms_norm(stream, layer.mlp_norm, config.rms_norm_eps), layer.gate_up, layer.gate_up_bias), config.activation)
-                                    .flatten(0, 1).to(at::kFloat);
+      const at::Tensor values = context.converted.mlp_values(context.layer, stream).flatten(0, 1).to(at::kFloat);
       system.add(values, wanted_output(projection, behind, values), token_weights(behind).flatten());
     }
     system.solve(options_.ridge, layer.down);

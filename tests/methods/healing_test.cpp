@@ -6,7 +6,6 @@
 #include "core/base/error.h"
 #include "methods/convert.h"
 #include "methods/factorizers/weighted_pca.h"
-#include "core/model/cpu_kernels.h"
 #include "methods/healers/distillation.h"
 #include "methods/healers/mlp_refit.h"
 #include "methods/healers/output_refit.h"
@@ -167,7 +166,7 @@ TEST_CASE("the refit of an MLP solves its normal equations, and leaves a layer t
   for (const HealingBatch& batch : bench.batches) {
     const at::Tensor stream = batch.residual + bench.converted.attention_output(0, bench.converted.attention_input(0, batch.residual));
     const at::Tensor wanted = batch.target + bench.original.mlp(0, batch.target);
-    const at::Tensor values = gated(project(rms_norm(stream, layer.mlp_norm, bench.original.config.rms_norm_eps), layer.gate_up), bench.original.config.activation);
+    const at::Tensor values = bench.converted.mlp_values(0, stream);
     const at::Tensor error = (stream + bench.converted.mlp(0, stream) - wanted).flatten(0, 1).to(at::kDouble);
     const at::Tensor weighted = values.flatten(0, 1).to(at::kDouble) * token_weights({stream, wanted, batch.mask}).flatten().unsqueeze(1);
     correlation += error.t().matmul(weighted);

@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as folder:
         answers = judge.loglikelihood(requests, disable_tqdm=True)
         print(f"{name}: {items / (time.time() - start):.3f} items/s at batch {batch}, {threads} threads", flush=True)
         values = iter(answers)
-        golden[name] = [[float(f"{next(values)[0]:.7g}") for _ in range(count)] for count in counts]
+        golden[name] = [[round(next(values)[0], 5) for _ in range(count)] for count in counts]
         results = [task.process_results(doc, [(value, False) for value in row]) for doc, row in zip(docs, golden[name])]
         scores[name] = {metric: sum(result[metric] for result in results) / items for metric in ("acc", "acc_norm") if metric in results[0]}
 json.dump({"made_with": {name: tasks.version(name) for name in ("lm_eval", "transformers")}, "items": items, "scores": scores, "log_likelihoods": golden},
