@@ -35,6 +35,7 @@ constexpr KnownTemplate kKnown[] = {
     {"ecd6ae513fe103f0eb62e8ab5bfa8d0fe45c1074fa398b089c93a7e70c15cfd6", "gemma"},
     {"dcaee66df77bfbb789ec541fe713218da30225a526f1db97138fc39ee6dc56aa", "phi-3"},
     {"78d976a442bcde2f0be15aafbb8e3050e1104f86732266f68403251b89982a90", "phi-3"},
+    {"107f446a0c69ad81516797efae2998f51b1c8e3ea6e74253dcaff6629306bfc7", "phi-3"},
 };
 
 // chat_template of tokenizer_config.json: a text, or a list of named ones of which "default" counts.
