@@ -46,6 +46,16 @@ std::string point_lines(const std::vector<ChartPoint>& points) {
   return lines;
 }
 
+// The corners of the front as it is drawn: along to the next point's x, then to its y.
+std::vector<ChartPoint> corners_of(const std::vector<ChartPoint>& front) {
+  std::vector<ChartPoint> corners;
+  for (const ChartPoint& point : front) {
+    if (!corners.empty()) corners.push_back({point.x, corners.back().y, 0, ""});
+    corners.push_back(point);
+  }
+  return corners;
+}
+
 // As wide as the legend's longest name needs.
 DrawingSize size_of(const Chart& chart) {
   std::size_t longest = 0;
@@ -97,6 +107,8 @@ std::vector<std::string> Drawing::label_lines() const {
     lines.emplace_back();
     for (const ChartPoint& p : lowest_of_each_x(series.points)) lines.back().push_back(pixel_of(p.x, p.y));
   }
+  lines.emplace_back();
+  for (const ChartPoint& p : corners_of(chart_.front)) lines.back().push_back(pixel_of(p.x, p.y));
   for (const ChartLevel& level : chart_.levels) lines.push_back({pixel_of(x_.low, level.y), pixel_of(x_.high, level.y)});
   const std::vector<std::optional<Pixel>> places = place_labels(points, lines, kArea);
   std::vector<std::string> texts;
