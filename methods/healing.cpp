@@ -1,9 +1,12 @@
 #include "methods/healing.h"
 
+#include <algorithm>
+
 #include "core/base/process.h"
 #include "core/base/progress.h"
 
 namespace mla {
+
 HealingPass::HealingPass(const Decoder& frame, const CalibrationSamples& samples, ResidualTrace trace) : trace_(std::move(trace)) {
   for (const CalibrationBatch& batch : samples.batches) {
     const at::Tensor embedded = frame.embed(batch.ids);
@@ -24,20 +27,37 @@ void HealingPass::enter(const Decoder& original, int64_t layer) {
   }
 }
 
-void HealingPass::leave(const Decoder& original, const Decoder& converted, int64_t layer) {
+// Both streams behind the layer's attention, and with `mlp_targets` the original's behind its MLP.
+void HealingPass::pass_attention(const Decoder& original, const Decoder& converted, int64_t layer, bool mlp_targets) {
   for (HealingBatch& batch : batches_) {
     throw_if_interrupted();
-    if (trace_.empty()) batch.target = batch.target + original.mlp(layer, batch.target);
-    batch.residual = converted.layer_forward(layer, batch.residual, converted.attention_input(layer, batch.residual));
+    if (mlp_targets) batch.target = batch.target + original.mlp(layer, batch.target);
+    batch.residual = converted.attention_output(layer, converted.attention_input(layer, batch.residual)).add_(batch.residual);
+  }
+}
+
+void HealingPass::pass_mlp(const Decoder& converted, int64_t layer) {
+  for (HealingBatch& batch : batches_) {
+    throw_if_interrupted();
+    batch.residual.add_(converted.mlp(layer, batch.residual));
     require_finite(batch.residual, "in healing after layer " + std::to_string(layer));
   }
 }
 
 void HealingPass::heal(const Decoder& original, Decoder& converted, int64_t layer, const Healers& healers, const LayerStats& stats) {
-  enter(original, layer);
   const ConversionContext context{original, converted, layer, batches_, stats};
-  for (const auto& healer : healers) healer->heal(context);
-  if (layer + 1 < static_cast<int64_t>(original.layers.size())) leave(original, converted, layer);
+  const auto run = [&](LayerPart part) {
+    for (const auto& healer : healers)
+      if (healer->part() == part) healer->heal(context);
+  };
+  const bool last = layer + 1 == static_cast<int64_t>(original.layers.size());
+  const bool heals_mlp = std::any_of(healers.begin(), healers.end(), [](const auto& healer) { return healer->part() == LayerPart::mlp; });
+  enter(original, layer);
+  run(LayerPart::attention);
+  if (last && !heals_mlp) return;
+  pass_attention(original, converted, layer, heals_mlp || trace_.empty());
+  run(LayerPart::mlp);
+  if (!last) pass_mlp(converted, layer);
 }
 
 Healing heal(const Decoder& original, Decoder& converted, const Healers& healers, const CalibrationSamples& samples, const CalibrationStats& stats,

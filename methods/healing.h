@@ -21,7 +21,8 @@ class HealingPass {
 
  private:
   void enter(const Decoder& original, int64_t layer);
-  void leave(const Decoder& original, const Decoder& converted, int64_t layer);
+  void pass_attention(const Decoder& original, const Decoder& converted, int64_t layer, bool mlp_targets);
+  void pass_mlp(const Decoder& converted, int64_t layer);
 
   ResidualTrace trace_;
   std::vector<HealingBatch> batches_;

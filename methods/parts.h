@@ -80,23 +80,25 @@ class Allocator {
   virtual StatKinds needs() const { return {}; }
 };
 
-// One batch of the calibration samples on its way through both models.
+enum class LayerPart { attention, mlp };
+// One batch of the calibration samples on its way through both models, at the part of the layer that is healed.
 struct HealingBatch {
-  at::Tensor residual;  // [B,T,D]  of the converted model, before the layer
-  at::Tensor target;    // [B,T,D]  of the original, after the layer's attention (the MLP not yet added)
+  at::Tensor residual;  // [B,T,D]  of the converted model, before that part (for the MLP: behind the layer's healed attention)
+  at::Tensor target;    // [B,T,D]  of the original, behind that part (for attention: the MLP not yet added)
   at::Tensor mask;      // [B,T] bool, false on padding
 };
 struct ConversionContext {
   const Decoder& original;
-  Decoder& converted;  // layers before the current one are final; the healer writes this layer's weights, attention and MLP
+  Decoder& converted;  // layers before the current one are final; the healer writes this layer's weights, those of its part
   int64_t layer = 0;
   const std::vector<HealingBatch>& batches;
   const LayerStats& stats;  // of the original
 };
-// Repairs one layer after the cut, first layer first. Between two calls convert() takes the streams through the layer.
+// Repairs one part of one layer after the cut, first layer first, its attention before its MLP. In between the streams are taken through the part.
 class Healer {
  public:
   virtual ~Healer() = default;
+  virtual LayerPart part() const { return LayerPart::attention; }
   virtual void heal(const ConversionContext& context) const = 0;
   virtual StatKinds needs() const { return {}; }
 };
@@ -114,7 +116,7 @@ struct Recipe {
   std::unique_ptr<Splitter> splitter;
   std::unique_ptr<Factorizer> factorizer;
   std::unique_ptr<Allocator> allocator;
-  std::vector<std::unique_ptr<Healer>> healers;  // in order, each on every layer
+  std::vector<std::unique_ptr<Healer>> healers;  // in order, each on every layer, those of attention first
   CacheForm form = CacheForm::latent;
   bool per_head_up = false;  // kv_b per query head instead of per KV head: healers then fit each head's own (the cache stays as it is)
   std::optional<int64_t> q_lora_rank;

@@ -10,6 +10,8 @@ class MlpRefit : public Healer {
  public:
   explicit MlpRefit(const MlpRefitOptions& options) : options_(options) {}
 
+  LayerPart part() const override { return LayerPart::mlp; }
+
   void heal(const ConversionContext& context) const override {
     DecoderLayer& layer = context.converted.layers[static_cast<std::size_t>(context.layer)];
     if (layer.experts) return;
@@ -17,11 +19,8 @@ class MlpRefit : public Healer {
     RidgeSystem system(layer.down);
     for (const HealingBatch& batch : context.batches) {
       throw_if_interrupted();
-      const at::Tensor normed = context.converted.attention_input(context.layer, batch.residual);
-      const at::Tensor stream = batch.residual + context.converted.attention_output(context.layer, normed);
-      const HealingBatch behind{stream, batch.target + context.original.mlp(context.layer, batch.target), batch.mask};
-      const at::Tensor values = context.converted.mlp_values(context.layer, stream).flatten(0, 1).to(at::kFloat);
-      system.add(values, wanted_output(projection, behind, values), token_weights(behind).flatten());
+      const at::Tensor values = context.converted.mlp_values(context.layer, batch.residual).flatten(0, 1).to(at::kFloat);
+      system.add(values, wanted_output(projection, batch, values), token_weights(batch).flatten());
     }
     system.solve(options_.ridge, layer.down);
   }

@@ -1,7 +1,6 @@
 // Closed form: the down projection of a converted layer's MLP fitted by ridge regression (ridge.h), so that the stream behind the layer is the
-// original's: a_t are the MLP's gated values on the converted stream, y_t = next_t - h_t with h_t that stream behind the converted
-// attention and next_t the original's behind its MLP. What attention could not give back is asked of the MLP. Layers of experts stay as
-// they are. Goes behind the healers of attention.
+// original's: a_t are the MLP's gated values on the converted stream h_t behind the converted attention, y_t = next_t - h_t with next_t the
+// original's stream behind its MLP. What attention could not give back is asked of the MLP. Layers of experts stay as they are.
 #pragma once
 #include "methods/parts.h"
 

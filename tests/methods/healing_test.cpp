@@ -58,7 +58,14 @@ struct Bench {
   Decoder converted = cut_tiny(original, samples, 8);
   void heal(const Healer& healer) {
     const LayerStats none;
-    healer.heal({original, converted, 0, batches, none});
+    healer.heal({original, converted, 0, healer.part() == LayerPart::mlp ? behind_attention() : batches, none});
+  }
+  // The streams that a healer of layer 0's MLP sees.
+  std::vector<HealingBatch> behind_attention() const {
+    std::vector<HealingBatch> behind;
+    for (const HealingBatch& b : batches)
+      behind.push_back({b.residual + converted.attention_output(0, converted.attention_input(0, b.residual)), b.target + original.mlp(0, b.target), b.mask});
+    return behind;
   }
 };
 
@@ -163,12 +170,10 @@ TEST_CASE("the refit of an MLP solves its normal equations, and leaves a layer t
   CHECK_FALSE(at::equal(layer.down, before));
   CHECK(at::equal(bench.original.layers[0].down, before));  // which the original shares
   at::Tensor correlation = at::zeros(before.sizes(), at::kDouble), scale = at::zeros(before.sizes(), at::kDouble);
-  for (const HealingBatch& batch : bench.batches) {
-    const at::Tensor stream = batch.residual + bench.converted.attention_output(0, bench.converted.attention_input(0, batch.residual));
-    const at::Tensor wanted = batch.target + bench.original.mlp(0, batch.target);
-    const at::Tensor values = bench.converted.mlp_values(0, stream);
-    const at::Tensor error = (stream + bench.converted.mlp(0, stream) - wanted).flatten(0, 1).to(at::kDouble);
-    const at::Tensor weighted = values.flatten(0, 1).to(at::kDouble) * token_weights({stream, wanted, batch.mask}).flatten().unsqueeze(1);
+  for (const HealingBatch& batch : bench.behind_attention()) {
+    const at::Tensor values = bench.converted.mlp_values(0, batch.residual);
+    const at::Tensor error = (batch.residual + bench.converted.mlp(0, batch.residual) - batch.target).flatten(0, 1).to(at::kDouble);
+    const at::Tensor weighted = values.flatten(0, 1).to(at::kDouble) * token_weights(batch).flatten().unsqueeze(1);
     correlation += error.t().matmul(weighted);
     scale += error.abs().t().matmul(weighted.abs());
   }
