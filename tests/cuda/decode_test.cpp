@@ -140,7 +140,10 @@ void check_all(const Operators& operators) {
 TEST_CASE("decode kernels equal the reference, emulated", "[cuda][decode]") { check_all(test::emulated()); }
 
 TEST_CASE("the warpgroup decode kernel equals the reference, emulated", "[cuda][decode][warpgroup]") {
-  for (const DecodeCase& c : warpgroup_cases()) check_case(test::emulated(), c);
+  for (const emulation::Products products : {emulation::Products::at_once, emulation::Products::late}) {
+    emulation::set_products(products);
+    for (const DecodeCase& c : warpgroup_cases()) check_case(test::emulated(), c);
+  }
 }
 
 TEST_CASE("the warpgroup decode kernel equals the reference on the card", "[cuda][decode][warpgroup][card]") {

@@ -72,7 +72,9 @@ struct WarpgroupSide {
       }
   }
 
-  __device__ __forceinline__ const T* rope_query_at(int row, int dim) const { return static_cast<const T*>(a.q_rope) + sequence * a.q_rope_batch + (first_head + row) * a.q_rope_head + dim; }
+  __device__ __forceinline__ const T* rope_query_at(int row, int dim) const {
+    return static_cast<const T*>(a.q_rope) + sequence * a.q_rope_batch + (first_head + row) * a.q_rope_head + dim;
+  }
 
   // ---- pages -------------------------------------------------------------------------------------------------------
 
