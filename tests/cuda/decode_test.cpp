@@ -184,7 +184,7 @@ TEST_CASE("decode gives equal bits in every order of threads", "[cuda][decode][e
     const DecodeData data(c);
     const DecodePlan plan = data.plan(test::emulated());
     const DecodeResult forward = data.run(test::emulated(), plan);
-    for (const emulation::Order order : {emulation::Order::backward, emulation::Order::drawn}) {
+    for (const emulation::Order order : {emulation::Order::backward, emulation::Order::drawn, emulation::Order::first_ahead, emulation::Order::last_ahead}) {
       emulation::set_order(order, 11);
       const DecodeResult other = data.run(test::emulated(), plan);
       emulation::set_order(emulation::Order::forward);
@@ -199,7 +199,7 @@ TEST_CASE("the warpgroup kernel gives equal bits in every order of threads, and 
   const DecodePlan plan = data.plan(test::emulated());
   const DecodeResult first = data.run(test::emulated(), plan);
   for (const emulation::Products products : {emulation::Products::late, emulation::Products::at_once})
-    for (const emulation::Order order : {emulation::Order::forward, emulation::Order::backward, emulation::Order::drawn}) {
+    for (const emulation::Order order : {emulation::Order::forward, emulation::Order::backward, emulation::Order::drawn, emulation::Order::first_ahead, emulation::Order::last_ahead}) {
       emulation::set_products(products);
       emulation::set_order(order, 12);
       const DecodeResult other = data.run(test::emulated(), plan);

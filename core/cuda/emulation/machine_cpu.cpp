@@ -154,7 +154,8 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
   prepare_block(threads, shared_bytes);
   std::vector<unsigned> turns(threads);
   std::iota(turns.begin(), turns.end(), 0u);
-  if (machine.order == Order::backward) std::reverse(turns.begin(), turns.end());
+  if (machine.order == Order::backward || machine.order == Order::last_ahead) std::reverse(turns.begin(), turns.end());
+  const bool rounds = machine.order != Order::first_ahead && machine.order != Order::last_ahead;
   for (unsigned ended = 0; ended < threads;) {
     if (machine.order == Order::drawn) std::shuffle(turns.begin(), turns.end(), machine.random);
     bool moved = false;
@@ -165,6 +166,7 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
       moved = true;
       if (fiber.ended) ++ended;
       if (machine.error) std::rethrow_exception(machine.error);
+      if (!rounds) break;
     }
     if (!moved) throw std::logic_error("[emulation] a barrier that not every thread of the block or warp reaches");
   }

@@ -42,7 +42,8 @@ struct __align__(16) uint4 {
 
 namespace emulation {
 
-enum class Order { forward, backward, drawn };
+// Turns in rounds, forwards, backwards or drawn; or of all threads that can run always the first or the last, so that some are far ahead.
+enum class Order { forward, backward, drawn, first_ahead, last_ahead };
 void set_order(Order order, uint64_t seed = 0);
 
 // Runs body() once per thread. Throws std::logic_error when some threads wait at a barrier that the others never reach.
