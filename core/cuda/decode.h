@@ -30,8 +30,13 @@ struct DecodeShape {
   bool values_are_keys = true;                // the latent
 };
 
+// fitting: the plain kernel or the mma kernel, as shape and card have it. wgmma: the warpgroup kernel of compute capability 9.0, which is
+// never planned but where it is asked for.
+enum class DecodeKernel : int32_t { fitting, wgmma };
+
 // How the keys of a sequence are divided over blocks; of plan_decode().
 struct DecodePlan {
+  DecodeKernel kernel = DecodeKernel::fitting;
   int32_t rows = 0;            // query heads of a block that uses tensor cores: 16, 32, 64; 0: the plain kernel, one head a block
   int32_t pages_per_split = 1;
   int32_t max_splits = 1;      // of any sequence
@@ -64,15 +69,18 @@ struct DecodeArgs {
 // A length above 64 max_pages or a page outside [0, page_count) in the device's tables cannot stop a launch: that sequence's out is NaN,
 // and nothing outside the pages is read.
 
-// What a plan needs to know of the card.
+// What a plan needs to know of the card, and which kernel was asked for.
 struct CardLimits {
   int32_t multiprocessors = 0;
   int64_t shared_bytes = 0;  // the most that a block may ask for
   bool tensor_cores = true;  // compute capability 8.0 or newer
+  bool warpgroups = false;   // compute capability 9.0
+  DecodeKernel kernel = DecodeKernel::fitting;
 };
 
 // lengths [B], the longest that the plan is to serve. Throws ShapeError for a shape that no kernel takes: key_dim and value_dim are 1 to
-// 1024, rope_dim 0 to 256 and even, H a multiple of G, quant_group at least 1 and even.
+// 1024, rope_dim 0 to 256 and even, H a multiple of G, quant_group at least 1 and even. Where card.kernel is wgmma, CudaError for a card
+// and ShapeError for a shape that it does not take (decode_wgmma_layout.h).
 DecodePlan plan_decode(const DecodeShape& shape, const std::vector<int32_t>& lengths, int32_t window, const CardLimits& card);
 
 // Throws ShapeError where a pointer or a stride does not fit shape and plan. Reads nothing from the device.

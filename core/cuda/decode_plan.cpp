@@ -3,6 +3,7 @@
 #include "core/base/error.h"
 #include "core/cuda/decode.h"
 #include "core/cuda/kernels/decode_layout.h"
+#include "core/cuda/kernels/decode_wgmma_layout.h"
 
 namespace mla::gpu {
 namespace {
@@ -66,6 +67,19 @@ void choose_rows(const DecodeShape& s, const CardLimits& card, DecodePlan& plan)
   }
 }
 
+// The kernel that was asked for, whatever else would fit.
+void take_warpgroups(const DecodeShape& s, const CardLimits& card, DecodePlan& plan) {
+  if (!card.warpgroups || card.shared_bytes < WarpgroupLayout::total)
+    fail<CudaError>("decode", "wanted a card of compute capability 9.0 with ", WarpgroupLayout::total, " bytes of shared memory a block for the wgmma kernel, got another card");
+  if (!fits_warpgroups(s))
+    fail<ShapeError>("decode", "wanted an fp16 or bf16 latent of multiples of 16 up to ", kLargestLatent, " and rope dims of multiples of 16 up to ", kSlabValues,
+                     " for the wgmma kernel, got ", s.values_are_keys ? "a latent of " : "keys of ", s.key_dim, " and ", s.rope_dim, is_quantised(s.kind) ? ", quantised" : "");
+  plan.kernel = DecodeKernel::wgmma;
+  plan.rows = kWarpgroupRows;
+  plan.stages = 2;
+  plan.shared_bytes = WarpgroupLayout::total;
+}
+
 }  // namespace
 
 DecodePlan plan_decode(const DecodeShape& s, const std::vector<int32_t>& lengths, int32_t window, const CardLimits& card) {
@@ -73,7 +87,8 @@ DecodePlan plan_decode(const DecodeShape& s, const std::vector<int32_t>& lengths
   if (static_cast<int64_t>(lengths.size()) != s.batch) fail<ShapeError>("decode", "wanted ", s.batch, " lengths, got ", lengths.size());
   if (window < 0) fail<ShapeError>("decode", "wanted a window of 0 or more tokens, got ", window);
   DecodePlan plan;
-  choose_rows(s, card, plan);
+  if (card.kernel == DecodeKernel::wgmma) take_warpgroups(s, card, plan);
+  else choose_rows(s, card, plan);
   const int64_t share = s.heads / s.groups, tiles = plan.rows > 0 ? s.groups * ((share + plan.rows - 1) / plan.rows) : s.heads;
   std::vector<int64_t> pages;
   int64_t longest = 1;
@@ -123,6 +138,14 @@ void require(bool holds, const char* wanted) {
   if (!holds) fail<ShapeError>("decode", "wanted ", wanted);
 }
 
+// The rest of a plan for the mma kernel.
+void check_tiles(const DecodeArgs& a) {
+  const DecodeShape& s = a.shape;
+  const int32_t most = !s.values_are_keys ? 16 : is_quantised(s.kind) ? 32 : 64;
+  require((a.plan.rows == 16 || a.plan.rows == 32 || a.plan.rows == 64) && a.plan.rows <= most && a.plan.stages >= 1 && a.plan.stages <= kMaxStages, "a plan of plan_decode()");
+  require(fits_tiles(s) && a.plan.shared_bytes == decode_layout(s, a.plan.rows, a.plan.stages).total, "a plan of this shape");
+}
+
 }  // namespace
 
 void check_decode(const DecodeArgs& a) {
@@ -136,10 +159,12 @@ void check_decode(const DecodeArgs& a) {
   require(a.max_pages >= 0 && a.page_count >= 0 && a.page_table_stride >= a.max_pages, "a page table of max_pages columns");
   require(a.plan.pages_per_split > 0 && a.plan.max_splits > 0 && a.plan.max_splits <= 65535, "a plan of plan_decode()");
   require(a.plan.max_splits == 1 || a.workspace != nullptr, "a workspace of plan.workspace_bytes, got a null pointer");
-  if (a.plan.rows == 0) return;
-  const int32_t most = !s.values_are_keys ? 16 : is_quantised(s.kind) ? 32 : 64;
-  require((a.plan.rows == 16 || a.plan.rows == 32 || a.plan.rows == 64) && a.plan.rows <= most && a.plan.stages >= 1 && a.plan.stages <= kMaxStages, "a plan of plan_decode()");
-  require(fits_tiles(s) && a.plan.shared_bytes == decode_layout(s, a.plan.rows, a.plan.stages).total, "a plan of this shape");
+  if (a.plan.rows == 0 && a.plan.kernel == DecodeKernel::fitting) return;
+  if (a.plan.kernel == DecodeKernel::wgmma) {
+    require(fits_warpgroups(s) && a.plan.rows == kWarpgroupRows && a.plan.stages == 2 && a.plan.shared_bytes == WarpgroupLayout::total, "a plan of this shape");
+  } else {
+    check_tiles(a);
+  }
   const int64_t twice = s.kind == CacheKind::int4 ? 1 : s.kind == CacheKind::int8 ? 2 : 4;
   require(chunked(a.key, twice) && (s.values_are_keys || chunked(a.value, twice)) && (s.rope_dim == 0 || chunked(a.rope, 4)), "cache rows at multiples of 16 bytes");
   const auto even = [](const void* p, int64_t x, int64_t y) { return reinterpret_cast<uintptr_t>(p) % 16 == 0 && x % 8 == 0 && y % 8 == 0; };

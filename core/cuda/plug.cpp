@@ -90,7 +90,16 @@ std::string describe(const Card& card) {
   return std::string(card.name) + ", compute capability " + std::to_string(card.major) + "." + std::to_string(card.minor) + ", " + std::to_string(card.multiprocessors) + " multiprocessors";
 }
 
-CardLimits limits_of(const Card& card) { return {card.multiprocessors, card.shared_bytes, card.major >= 8}; }
+DecodeKernel decode_kernel_named(const std::string& name) {
+  if (name.empty() || name == "fitting") return DecodeKernel::fitting;
+  if (name == "wgmma") return DecodeKernel::wgmma;
+  fail<ConfigError>("cuda", "wanted a decode kernel 'fitting' or 'wgmma', got '", name, "'");
+}
+
+CardLimits limits_of(const Card& card) {
+  const char* kernel = std::getenv("MLAFORGE_DECODE_KERNEL");
+  return {card.multiprocessors, card.shared_bytes, card.major >= 8, card.major == 9 && card.minor == 0, decode_kernel_named(kernel != nullptr ? kernel : "")};
+}
 
 void Operators::require(int code, const char* what) const {
   if (code != 0) fail<CudaError>("cuda", "wanted to launch ", what, ", got: ", table_->error_text(code), " (", code, ")");

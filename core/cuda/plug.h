@@ -30,6 +30,10 @@ Card open_card(const CudaTable& table, int index = 0);
 // "NVIDIA H100 PCIe, compute capability 9.0, 114 multiprocessors"
 std::string describe(const Card& card);
 
+// 'fitting' (also nothing) or 'wgmma'. Throws ConfigError for another name.
+DecodeKernel decode_kernel_named(const std::string& name);
+
+// The kernel is that which MLAFORGE_DECODE_KERNEL names.
 CardLimits limits_of(const Card& card);
 
 // The operators of a module with their checks: ShapeError before a launch, CudaError that names the operator when a launch fails.

@@ -11,7 +11,7 @@
 
 namespace mla::gpu {
 
-constexpr uint32_t kTableVersion = 2;
+constexpr uint32_t kTableVersion = 3;
 constexpr const char* kTableSymbol = "mlaforge_cuda_table";
 constexpr int kNoGraphs = 801;  // cudaErrorNotSupported
 constexpr const char* kModuleName = "libmlaforge_cuda.so";

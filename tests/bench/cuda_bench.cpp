@@ -1,4 +1,5 @@
 // Times decode over a paged cache on a card: bench_cuda [--heads H] [--rank R] [--rope D] [--batch B] [--context T] [--kind bf16|int8|int4] [--gqa G]
+//   [--kernel fitting|wgmma]
 // Prints microseconds, bytes of cache read per second and their share of the card's copy bandwidth, measured beside it, and TFLOP/s.
 // Rows of the cache are zeros; times do not depend on them.
 #include <chrono>
@@ -20,7 +21,7 @@ namespace {
 
 struct Numbers {
   int32_t heads = 128, rank = 512, rope = 64, batch = 128, context = 8192, groups = 0;  // groups 0: absorbed MLA
-  std::string kind = "bf16";
+  std::string kind = "bf16", kernel;  // kernel: else that of MLAFORGE_DECODE_KERNEL
 };
 
 Numbers read(int count, char** texts) {
@@ -28,8 +29,9 @@ Numbers read(int count, char** texts) {
   const std::map<std::string, int32_t*> named{{"--heads", &n.heads}, {"--rank", &n.rank}, {"--rope", &n.rope}, {"--batch", &n.batch}, {"--context", &n.context}, {"--gqa", &n.groups}};
   for (int i = 1; i + 1 < count; i += 2) {
     if (std::strcmp(texts[i], "--kind") == 0) n.kind = texts[i + 1];
+    else if (std::strcmp(texts[i], "--kernel") == 0) n.kernel = texts[i + 1];
     else if (const auto found = named.find(texts[i]); found != named.end()) *found->second = std::atoi(texts[i + 1]);
-    else fail<UsageError>("bench_cuda", "wanted --heads, --rank, --rope, --batch, --context, --gqa or --kind, got ", texts[i]);
+    else fail<UsageError>("bench_cuda", "wanted --heads, --rank, --rope, --batch, --context, --gqa, --kind or --kernel, got ", texts[i]);
   }
   if (count % 2 == 0) fail<UsageError>("bench_cuda", "wanted a value after ", texts[count - 1]);
   return n;
@@ -72,7 +74,9 @@ int run(int count, char** texts) {
   if (n.kind != "bf16") a.shape.kind = n.kind == "int8" ? CacheKind::int8 : CacheKind::int4;
   const DecodeShape& s = a.shape;
   const std::vector<int32_t> lengths(static_cast<std::size_t>(n.batch), n.context);
-  a.plan = plan_decode(s, lengths, 0, limits_of(card));
+  CardLimits limits = limits_of(card);
+  if (!n.kernel.empty()) limits.kernel = decode_kernel_named(n.kernel);
+  a.plan = plan_decode(s, lengths, 0, limits);
   const int32_t pages_each = static_cast<int32_t>((n.context + kPageTokens - 1) / kPageTokens);
   PagedCachePlan pages(n.batch, n.batch * pages_each, pages_each);
   pages.append_all(n.context);
@@ -101,7 +105,7 @@ int run(int count, char** texts) {
   const double bytes = static_cast<double>(int64_t{n.batch} * n.context) *
                        (static_cast<double>(row_bytes(s.kind, key_values)) + (latent ? (codes ? 2.0 * s.rope_dim + 4.0 * static_cast<double>(quant_groups) : 0) : 2.0 * s.groups * s.value_dim));
   const double flops = 2.0 * n.batch * n.heads * static_cast<double>(n.context) * (s.key_dim + s.rope_dim + s.value_dim);
-  std::printf("%s\nrows %d, stages %d, splits %d of %d pages, shared memory %lld bytes\n", describe(card).c_str(), a.plan.rows, a.plan.stages, a.plan.max_splits, a.plan.pages_per_split,
+  std::printf("%s\n%s, rows %d, stages %d, splits %d of %d pages, shared memory %lld bytes\n", describe(card).c_str(), a.plan.kernel == DecodeKernel::wgmma ? "wgmma" : a.plan.rows > 0 ? "mma" : "plain", a.plan.rows, a.plan.stages, a.plan.max_splits, a.plan.pages_per_split,
               static_cast<long long>(a.plan.shared_bytes));
   std::printf("decode %.1f us   %.0f GB/s of cache, %.1f %% of %.0f GB/s copied   %.1f TFLOP/s\n", time * 1e6, bytes / time / 1e9, 100 * bytes / time / copy, copy / 1e9, flops / time / 1e12);
   return 0;

@@ -21,6 +21,7 @@ struct DecodeCase {
   int32_t pages_per_split = 0, stages = 0;  // 0: as planned
   bool plain = false;                       // the plain kernel, whatever the plan
   bool rope_per_group = false;              // rope keys [G,d_R] beside one latent
+  gpu::DecodeKernel kernel = gpu::DecodeKernel::fitting;
 };
 
 inline gpu::DecodeShape mla_shape(int heads, int rank, int rope, gpu::Type type, gpu::CacheKind kind) {
@@ -130,7 +131,8 @@ class DecodeData {
   }
 
   gpu::DecodePlan plan(const gpu::Operators& operators) const {
-    const gpu::CardLimits card = case_.plain ? gpu::CardLimits{4, 0, false} : limits(operators);
+    gpu::CardLimits card = case_.plain ? gpu::CardLimits{4, 0, false} : limits(operators);
+    card.kernel = case_.kernel;
     gpu::DecodePlan plan = gpu::plan_decode(shape_, case_.lengths, case_.window, card);
     if (case_.pages_per_split > 0) {
       plan.pages_per_split = case_.pages_per_split;

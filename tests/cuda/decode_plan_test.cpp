@@ -1,4 +1,5 @@
 #include "core/cuda/kernels/decode_layout.h"
+#include "core/cuda/kernels/decode_wgmma_layout.h"
 #include "tests/cuda/decode_case.h"
 
 using namespace mla;
@@ -92,6 +93,28 @@ TEST_CASE("sizes that tensor cores do not take go to the plain kernel", "[cuda][
   CHECK(plain(gqa_shape(8, 4, 256, Type::bf16), kH100));
   CHECK(plain(mla_shape(16, 512, 64, Type::bf16), kOld));
   CHECK_FALSE(plain(mla_shape(16, 384, 128, Type::bf16), kH100));
+}
+
+TEST_CASE("the warpgroup kernel is planned where it is asked for, and nowhere else", "[cuda][plan][warpgroup]") {
+  CardLimits hopper = kH100, older = kA100;
+  hopper.warpgroups = true;
+  const DecodeShape shape = with_batch(mla_shape(128, 512, 64, Type::bf16), 1);
+  CHECK(plan_decode(shape, {8192}, 0, hopper).kernel == DecodeKernel::fitting);
+  hopper.kernel = older.kernel = DecodeKernel::wgmma;
+  const DecodePlan plan = plan_decode(shape, {8192}, 0, hopper);
+  CHECK(plan.kernel == DecodeKernel::wgmma);
+  CHECK(plan.rows == 64);
+  CHECK(plan.shared_bytes == WarpgroupLayout::total);
+  CHECK(plan.shared_bytes <= hopper.shared_bytes);
+  CHECK(plan.pages_per_split * plan.max_splits >= 128);
+
+  CHECK_THROWS_WITH(plan_decode(shape, {8192}, 0, older), Catch::Contains("compute capability 9.0"));
+  const auto refused = [&](const DecodeShape& other, const char* why) { CHECK_THROWS_WITH(plan_decode(with_batch(other, 1), {100}, 0, hopper), Catch::Contains(why)); };
+  refused(mla_shape(16, 520, 64, Type::bf16), "up to 512");
+  refused(mla_shape(16, 512, 80, Type::bf16), "got a latent of 512 and 80");
+  refused(mla_shape(16, 512, 64, Type::fp32), "fp16 or bf16");
+  refused(mla_shape(16, 512, 64, Type::bf16, CacheKind::int8), "quantised");
+  refused(gqa_shape(8, 2, 64, Type::bf16), "got keys of 64");
 }
 
 TEST_CASE("a plan fills the card", "[cuda][plan]") {

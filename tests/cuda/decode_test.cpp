@@ -1,5 +1,6 @@
 #include "core/cuda/emulation/machine_cpu.h"
 #include "core/cuda/kernels/decode_layout.h"
+#include "core/cuda/kernels/decode_wgmma_layout.h"
 #include "tests/cuda/decode_case.h"
 
 using namespace mla;
@@ -46,6 +47,25 @@ std::vector<DecodeCase> tensor_cases() {
   return cases;
 }
 
+DecodeCase on_warpgroups(DecodeCase c) {
+  c.kernel = DecodeKernel::wgmma;
+  c.stages = 0;
+  return c;
+}
+
+// The warpgroup kernel: every one of these shapes that it takes, and numbers of pages around those that a pair and two pairs have.
+std::vector<DecodeCase> warpgroup_cases() {
+  std::vector<DecodeCase> cases;
+  for (const DecodeCase& c : tensor_cases())
+    if (fits_warpgroups(c.shape)) cases.push_back(on_warpgroups(c));
+  for (const Type type : {Type::bf16, Type::fp16}) {
+    cases.push_back(on_warpgroups({"three pages, two pairs, five pages", mla_shape(64, 512, 64, type), {192, 250, 257}}));
+    cases.push_back(on_warpgroups({"heads of a second block, no rope keys", mla_shape(70, 512, 0, type), {300}, 0, 0, 2}));
+    cases.push_back(on_warpgroups({"a window that begins in a pair's second page", mla_shape(3, 512, 64, type), {440}, 300, 2.0f}));
+  }
+  return cases;
+}
+
 // The plain kernel: every dtype and kind, widths that are multiples of nothing.
 std::vector<DecodeCase> plain_cases() {
   std::vector<DecodeCase> cases;
@@ -69,6 +89,7 @@ void check_case(const Operators& operators, const DecodeCase& c) {
   const DecodeData data(c);
   DecodePlan plan = data.plan(operators);
   CHECK((plan.rows == 0) == c.plain);
+  CHECK(plan.kernel == c.kernel);
   if (c.stages > 0) {
     plan.stages = c.stages;
     plan.shared_bytes = decode_layout(data.shape(), plan.rows, c.stages).total;
@@ -80,8 +101,8 @@ void check_case(const Operators& operators, const DecodeCase& c) {
   for (std::size_t i = 0; i < wanted.log_sums.size(); ++i) CHECK(std::abs(got.log_sums[i] - wanted.log_sums[i]) < nats);
 }
 
-void check_broken_tables(const Operators& operators, bool plain) {
-  const DecodeCase c{"", mla_shape(4, 64, 16, Type::bf16), {100, 70, 90, 200}, 0, 0, 1, 0, plain};
+void check_broken_tables(const Operators& operators, bool plain, DecodeKernel kernel = DecodeKernel::fitting) {
+  const DecodeCase c{"", mla_shape(4, 64, 16, Type::bf16), {100, 70, 90, 200}, 0, 0, 1, 0, plain, false, kernel};
   DecodeData data(c);
   const DecodeResult right = data.run(operators, data.plan(operators));
   data.lengths = {100, 0, 4096, 200};            // an empty sequence, one longer than its page table
@@ -101,6 +122,14 @@ void check_broken_tables(const Operators& operators, bool plain) {
   CHECK(std::isnan(got.log_sums[12]));
 }
 
+// Says why the test is skipped where there is no card that has warpgroups.
+bool no_warpgroups() {
+  if (test::no_card()) return true;
+  if (test::limits(test::card_operators()).warpgroups) return false;
+  skip("wanted a card of compute capability 9.0 for the wgmma kernel, got " + describe(test::found_card().card));
+  return true;
+}
+
 void check_all(const Operators& operators) {
   for (const DecodeCase& c : tensor_cases()) check_case(operators, c);
   for (const DecodeCase& c : plain_cases()) check_case(operators, c);
@@ -109,6 +138,20 @@ void check_all(const Operators& operators) {
 }  // namespace
 
 TEST_CASE("decode kernels equal the reference, emulated", "[cuda][decode]") { check_all(test::emulated()); }
+
+TEST_CASE("the warpgroup decode kernel equals the reference, emulated", "[cuda][decode][warpgroup]") {
+  for (const emulation::Products products : {emulation::Products::at_once, emulation::Products::late}) {
+    emulation::set_products(products);
+    for (const DecodeCase& c : warpgroup_cases()) check_case(test::emulated(), c);
+  }
+}
+
+TEST_CASE("the warpgroup decode kernel equals the reference on the card", "[cuda][decode][warpgroup][card]") {
+  if (no_warpgroups()) return;
+  for (const DecodeCase& c : warpgroup_cases()) check_case(test::card_operators(), c);
+  check_case(test::card_operators(), on_warpgroups({"long", mla_shape(128, 512, 64, Type::bf16), {8192, 1, 4097, 3000}}));
+  check_broken_tables(test::card_operators(), false, DecodeKernel::wgmma);
+}
 
 TEST_CASE("decode kernels equal the reference on the card", "[cuda][decode][card]") {
   if (test::no_card()) return;
@@ -125,6 +168,7 @@ TEST_CASE("a long context of many sequences equals the reference on the card", "
 TEST_CASE("a sequence with a broken table becomes NaN and no other, emulated", "[cuda][decode][errors]") {
   check_broken_tables(test::emulated(), false);
   check_broken_tables(test::emulated(), true);
+  check_broken_tables(test::emulated(), false, DecodeKernel::wgmma);
 }
 
 TEST_CASE("a sequence with a broken table becomes NaN and no other on the card", "[cuda][decode][errors][card]") {
@@ -140,7 +184,7 @@ TEST_CASE("decode gives equal bits in every order of threads", "[cuda][decode][e
     const DecodeData data(c);
     const DecodePlan plan = data.plan(test::emulated());
     const DecodeResult forward = data.run(test::emulated(), plan);
-    for (const emulation::Order order : {emulation::Order::backward, emulation::Order::drawn}) {
+    for (const emulation::Order order : {emulation::Order::backward, emulation::Order::drawn, emulation::Order::first_ahead, emulation::Order::last_ahead}) {
       emulation::set_order(order, 11);
       const DecodeResult other = data.run(test::emulated(), plan);
       emulation::set_order(emulation::Order::forward);
@@ -148,6 +192,22 @@ TEST_CASE("decode gives equal bits in every order of threads", "[cuda][decode][e
       CHECK(other.log_sums == forward.log_sums);
     }
   }
+}
+
+TEST_CASE("the warpgroup kernel gives equal bits in every order of threads, and with products early and late", "[cuda][decode][emulation][warpgroup]") {
+  const DecodeData data(on_warpgroups({"", mla_shape(66, 512, 64, Type::bf16), {310, 128}}));
+  const DecodePlan plan = data.plan(test::emulated());
+  const DecodeResult first = data.run(test::emulated(), plan);
+  for (const emulation::Products products : {emulation::Products::late, emulation::Products::at_once})
+    for (const emulation::Order order : {emulation::Order::forward, emulation::Order::backward, emulation::Order::drawn, emulation::Order::first_ahead, emulation::Order::last_ahead}) {
+      emulation::set_products(products);
+      emulation::set_order(order, 12);
+      const DecodeResult other = data.run(test::emulated(), plan);
+      emulation::set_order(emulation::Order::forward);
+      emulation::set_products(emulation::Products::late);
+      CHECK(other.out == first.out);
+      CHECK(other.log_sums == first.log_sums);
+    }
 }
 
 TEST_CASE("an empty batch launches nothing", "[cuda][decode]") {

@@ -15,7 +15,7 @@ struct InOrder {
   explicit InOrder(emulation::Order order) { emulation::set_order(order, 5); }
   ~InOrder() { emulation::set_order(emulation::Order::forward); }
 };
-constexpr emulation::Order kOrders[] = {emulation::Order::forward, emulation::Order::backward, emulation::Order::drawn};
+constexpr emulation::Order kOrders[] = {emulation::Order::forward, emulation::Order::backward, emulation::Order::drawn, emulation::Order::first_ahead, emulation::Order::last_ahead};
 }  // namespace
 
 TEST_CASE("threads of an emulated block see one another's values after a barrier", "[cuda][emulation]") {

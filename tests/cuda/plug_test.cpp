@@ -91,6 +91,15 @@ TEST_CASE("memory that the card has not is an error with what is free", "[cuda][
   CHECK_NOTHROW(CardMemory(table, 0));
 }
 
+TEST_CASE("a decode kernel is asked for by its name", "[cuda][plug][errors]") {
+  CHECK(decode_kernel_named("") == DecodeKernel::fitting);
+  CHECK(decode_kernel_named("fitting") == DecodeKernel::fitting);
+  CHECK(decode_kernel_named("wgmma") == DecodeKernel::wgmma);
+  CHECK_THROWS_WITH(decode_kernel_named("mma"), Catch::Contains("'fitting' or 'wgmma', got 'mma'"));
+  CHECK(limits_of({"H100", 9, 0, 132, 232448, 0, 0}).warpgroups);
+  CHECK_FALSE(limits_of({"B200", 10, 0, 148, 232448, 0, 0}).warpgroups);
+}
+
 TEST_CASE("the built module opens and has this program's version", "[cuda][plug]") {
   const std::vector<std::filesystem::path> places = module_places();
   if (std::none_of(places.begin(), places.end(), [](const auto& place) { return std::filesystem::is_regular_file(place); })) return skip("the CUDA module is not built: nvcc was not found");

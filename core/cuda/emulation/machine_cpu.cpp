@@ -1,5 +1,6 @@
 #include "core/cuda/emulation/machine_cpu.h"
 
+#include <array>
 #include <csetjmp>
 #include <deque>
 #include <memory>
@@ -10,10 +11,12 @@
 
 #include <ucontext.h>
 
+#include "core/cuda/emulation/block_state.h"
+
 namespace mla::gpu::emulation {
 namespace {
 
-constexpr std::size_t kStack = 256 * 1024, kSlot = 64;
+constexpr std::size_t kStack = 256 * 1024, kSlot = 64, kAlignment = 1024;  // of shared memory
 
 struct Barrier {
   unsigned expected = 0, arrived = 0;
@@ -44,13 +47,20 @@ struct Warp {
   alignas(16) unsigned char slots[2][32 * kSlot];
 };
 
+struct NamedBarrier {
+  Barrier barrier;
+  std::vector<bool> here;  // threads of this round
+};
+
 // One block at a time, on one thread of the process.
 struct Machine {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
   Barrier block;
+  std::array<NamedBarrier, 16> named;
   std::vector<unsigned char> shared;
   unsigned char* shared_start = nullptr;
+  AsyncProxy proxy;
   const std::function<void()>* body = nullptr;
   Fiber* now = nullptr;
   jmp_buf scheduler{};
@@ -118,14 +128,18 @@ void prepare_block(unsigned threads, std::size_t shared_bytes) {
   for (std::size_t w = 0; w < machine.warps.size(); ++w)
     machine.warps[w].barrier.expected = std::min<unsigned>(32, threads - 32 * static_cast<unsigned>(w));
   machine.block = {threads, 0, 0};
-  machine.shared.assign(shared_bytes + 128, 0xff);
-  machine.shared_start = machine.shared.data() + (128 - reinterpret_cast<uintptr_t>(machine.shared.data()) % 128) % 128;
+  machine.named.fill({});
+  machine.shared.assign(shared_bytes + kAlignment, 0xff);
+  machine.shared_start = machine.shared.data() + (kAlignment - reinterpret_cast<uintptr_t>(machine.shared.data()) % kAlignment) % kAlignment;
+  machine.proxy.reset(machine.shared_start, shared_bytes, threads);
+  reset_products(threads);
   machine.error = nullptr;
 }
 
 void run(Copy& copy) {
   if (copy.valid) std::memcpy(copy.to, copy.from, copy.size);
   else std::memset(copy.to, 0, copy.size);
+  machine.proxy.wrote(threadIdx.x, copy.to, copy.size);
 }
 
 }  // namespace
@@ -140,7 +154,8 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
   prepare_block(threads, shared_bytes);
   std::vector<unsigned> turns(threads);
   std::iota(turns.begin(), turns.end(), 0u);
-  if (machine.order == Order::backward) std::reverse(turns.begin(), turns.end());
+  if (machine.order == Order::backward || machine.order == Order::last_ahead) std::reverse(turns.begin(), turns.end());
+  const bool rounds = machine.order != Order::first_ahead && machine.order != Order::last_ahead;
   for (unsigned ended = 0; ended < threads;) {
     if (machine.order == Order::drawn) std::shuffle(turns.begin(), turns.end(), machine.random);
     bool moved = false;
@@ -151,6 +166,7 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
       moved = true;
       if (fiber.ended) ++ended;
       if (machine.error) std::rethrow_exception(machine.error);
+      if (!rounds) break;
     }
     if (!moved) throw std::logic_error("[emulation] a barrier that not every thread of the block or warp reaches");
   }
@@ -158,6 +174,25 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
 
 unsigned char* shared_memory() { return machine.shared_start; }
 void block_barrier() { wait_at(machine.block); }
+void warp_barrier() { wait_at(machine.warps[threadIdx.x / 32].barrier); }
+AsyncProxy& async_proxy() { return machine.proxy; }
+
+void named_barrier(unsigned id, unsigned threads, bool wait) {
+  NamedBarrier& named = machine.named.at(id);
+  if (named.barrier.arrived == 0) {
+    named.barrier.expected = threads;
+    named.here.assign(machine.warps.size() * 32, false);
+  }
+  if (named.barrier.expected != threads) throw std::logic_error("[emulation] a barrier whose threads do not agree on their number");
+  if (named.here[threadIdx.x]) throw std::logic_error("[emulation] a thread that comes to a barrier twice in one round");
+  named.here[threadIdx.x] = true;
+  if (wait) {
+    wait_at(named.barrier);
+  } else if (++named.barrier.arrived == threads) {
+    named.barrier.arrived = 0;
+    ++named.barrier.generation;
+  }
+}
 
 const unsigned char* exchange(const void* mine, std::size_t size) {
   Warp& warp = machine.warps[threadIdx.x / 32];
@@ -167,7 +202,10 @@ const unsigned char* exchange(const void* mine, std::size_t size) {
   return slots;
 }
 
-void begin_copy(void* to, const void* from, std::size_t size, bool valid) { machine.now->open.push_back({to, from, size, valid}); }
+void begin_copy(void* to, const void* from, std::size_t size, bool valid) {
+  machine.proxy.may_write(to, size);
+  machine.now->open.push_back({to, from, size, valid});
+}
 void close_copies() {
   machine.now->closed.push_back(std::move(machine.now->open));
   machine.now->open.clear();

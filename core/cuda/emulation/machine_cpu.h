@@ -9,6 +9,7 @@
 #include <functional>
 #include <type_traits>
 
+#include "core/cuda/emulation/products_cpu.h"
 #include "core/cuda/kernels/fragments.h"
 
 #define __global__
@@ -41,7 +42,8 @@ struct __align__(16) uint4 {
 
 namespace emulation {
 
-enum class Order { forward, backward, drawn };
+// Turns in rounds, forwards, backwards or drawn; or of all threads that can run always the first or the last, so that some are far ahead.
+enum class Order { forward, backward, drawn, first_ahead, last_ahead };
 void set_order(Order order, uint64_t seed = 0);
 
 // Runs body() once per thread. Throws std::logic_error when some threads wait at a barrier that the others never reach.
@@ -49,6 +51,8 @@ void run_block(unsigned threads, std::size_t shared_bytes, const std::function<v
 
 unsigned char* shared_memory();
 void block_barrier();
+// One of sixteen barriers that `threads` of the block come to. Throws std::logic_error when a thread comes twice before all have come.
+void named_barrier(unsigned id, unsigned threads, bool wait);
 // Gives `size` (at most 64) bytes to the other lanes of the warp; returns all lanes' bytes, lane i's at 64 i, until the next call but one.
 const unsigned char* exchange(const void* mine, std::size_t size);
 void begin_copy(void* to, const void* from, std::size_t size, bool valid);
@@ -82,6 +86,7 @@ inline int atomicAdd(int* at, int more) {
   return before;
 }
 inline unsigned char* dynamic_shared() { return emulation::shared_memory(); }
+inline unsigned char* dynamic_slabs() { return emulation::shared_memory(); }
 inline void copy_async(void* to, const void* from, bool valid) { emulation::begin_copy(to, from, 16, valid); }
 inline void copy_async_word(void* to, const void* from, bool valid) { emulation::begin_copy(to, from, 4, valid); }
 inline void commit_copies() { emulation::close_copies(); }
@@ -132,6 +137,46 @@ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uin
     }
   for (int index = 0; index < 4; ++index)
     for (int k = 0; k < 16; ++k) c[index] += rows[index / 2][k] * columns[index % 2][k];
+}
+
+// ---- warpgroups ----------------------------------------------------------------------------------------------------
+
+constexpr bool kWarpgroups = true;
+
+inline float exp2_near(float x) { return exp2f(x); }
+inline void barrier_sync(int id, int threads) { emulation::named_barrier(static_cast<unsigned>(id), static_cast<unsigned>(threads), true); }
+inline void barrier_arrive(int id, int threads) { emulation::named_barrier(static_cast<unsigned>(id), static_cast<unsigned>(threads), false); }
+inline uint32_t shared_address(const void* p) { return emulation::product_address(p); }
+template <class V>
+inline void store_shared(void* to, V value) {
+  std::memcpy(to, &value, sizeof value);
+  emulation::note_write(to, sizeof value);
+}
+inline void fence_async_proxy() { emulation::fence_async_proxy(); }
+inline void product_fence() { emulation::product_fence(); }
+inline void commit_products() { emulation::close_products(); }
+template <int kOpen>
+inline void wait_products() {
+  emulation::await_products(kOpen);
+}
+template <int kCount>
+inline void take_results(float (&)[kCount]) {}
+
+template <class T>
+inline void multiply_k_major(float (&d)[32], uint64_t a, uint64_t b, bool accumulate) {
+  emulation::begin_product({d, nullptr, {}, a, b, 64, false, accumulate, type_of<T>() == Type::fp16});
+}
+template <class T>
+inline void multiply_k_major(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  emulation::begin_product({d, a, {a[0], a[1], a[2], a[3]}, 0, b, 64, false, accumulate, type_of<T>() == Type::fp16});
+}
+template <class T>
+inline void multiply_mn_major(float (&d)[128], uint64_t a, uint64_t b) {
+  emulation::begin_product({d, nullptr, {}, a, b, 256, true, true, type_of<T>() == Type::fp16});
+}
+template <class T>
+inline void multiply_mn_major(float (&d)[128], const uint32_t (&a)[4], uint64_t b) {
+  emulation::begin_product({d, a, {a[0], a[1], a[2], a[3]}, 0, b, 256, true, true, type_of<T>() == Type::fp16});
 }
 
 struct Grid {

@@ -36,8 +36,10 @@ int start(const DecodeArgs& a, void* stream) {
 }  // namespace
 
 int launch_decode(const DecodeArgs& a, void* stream) {
-  const int code = a.plan.rows == 0 ? launch_decode_plain(a, stream)
-                   : a.shape.type == Type::bf16 ? launch_decode_tensor_bf16(a, stream) : launch_decode_tensor_fp16(a, stream);
+  const int code = a.plan.kernel == DecodeKernel::wgmma ? launch_decode_wgmma(a, stream)
+                   : a.plan.rows == 0                   ? launch_decode_plain(a, stream)
+                   : a.shape.type == Type::bf16         ? launch_decode_tensor_bf16(a, stream)
+                                                        : launch_decode_tensor_fp16(a, stream);
   if (code != 0 || a.plan.max_splits == 1) return code;
   if (a.shape.type == Type::fp32) return start<float>(a, stream);
   return a.shape.type == Type::fp16 ? start<Half>(a, stream) : start<Brain>(a, stream);

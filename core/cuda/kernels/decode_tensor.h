@@ -10,8 +10,6 @@
 
 namespace mla::gpu {
 
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
-
 template <class T, int kRows, int kWidth, Source kSource>
 struct DecodeBlock {
   using Grid = ScoreGrid<kRows>;

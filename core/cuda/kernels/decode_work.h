@@ -7,6 +7,8 @@
 
 namespace mla::gpu {
 
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
 // The pages of one split of a sequence. count: splits of this sequence; 0 where it is empty, or where its length is more than its page
 // table or the plan holds: `broken` then.
 struct SplitWork {

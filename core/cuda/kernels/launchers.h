@@ -8,6 +8,7 @@ int launch_decode(const DecodeArgs& args, void* stream);  // the kernel of args.
 int launch_decode_plain(const DecodeArgs& args, void* stream);
 int launch_decode_tensor_bf16(const DecodeArgs& args, void* stream);
 int launch_decode_tensor_fp16(const DecodeArgs& args, void* stream);
+int launch_decode_wgmma(const DecodeArgs& args, void* stream);
 int launch_cache_append(const CacheAppendArgs& args, void* stream);
 int launch_residual_norm(const ResidualNormArgs& args, void* stream);
 int launch_swiglu(const SwigluArgs& args, void* stream);
