@@ -119,7 +119,7 @@ Json task_json(const TaskOutcome& outcome) {
   for (const StageTime& time : outcome.record.times) seconds[time.stage] = time.seconds;
   return {{"run_id", outcome.run_id}, {"task", outcome.record.corpus}, {"protocol", outcome.record.protocol}, {"label", outcome.record.config.at("label")},
           {"model", outcome.record.model}, {"metrics", metrics}, {"taken_up", outcome.taken_up}, {"seconds", seconds}, {"peak_rss_mb", outcome.record.peak_rss_mb},
-          {"warnings", outcome.record.warnings}};
+          {"decode", outcome.record.library_versions.contains("decode") ? outcome.record.library_versions.at("decode") : Json()}, {"warnings", outcome.record.warnings}};
 }
 
 }  // namespace mla

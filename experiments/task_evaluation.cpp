@@ -156,7 +156,9 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
     const Stopwatch watch;
     answer_task({task.spec, task.items, tokenizer}, stages, options, have, *store.answer_sink(outcome.run_id));
     add_stage_time(record.times, {"answer", watch.seconds(), watch.cpu()});
-    outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), store.answers(outcome.run_id, task.spec.name), record.protocol);
+    const std::vector<AnswerRow> answers = store.answers(outcome.run_id, task.spec.name);
+    outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), answers, record.protocol);
+    if (const Json decoding = is_generation(task.spec) ? task_decoding(answers) : Json(); !decoding.is_null()) record.library_versions["decode"] = decoding;
     return outcome.metrics;
   });
   outcome.record = record;
