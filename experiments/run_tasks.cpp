@@ -6,6 +6,7 @@
 #include "core/base/error.h"
 #include "eval/language_model.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/model_record.h"
 #include "experiments/program.h"
 #include "results/kld_block.h"
@@ -49,6 +50,7 @@ std::vector<TaskSpec> ready_tasks(const RunRequest& request, TaskFlags& flags) {
   flags.cache = cache_format(request.cache, parse_dtype(request.model.dtype));
   if (flags.tasks.empty()) {
     if (!flags.cache.own()) fail<UsageError>("run", "wanted --tasks beside --kv-cache: a text is read in one forward here (`mlaforge eval` reads it through a cache)");
+    refuse_engine(flags.decode, "run");
     if (!flags.chat_template.empty()) fail<UsageError>("run", "wanted --tasks beside --template: a text is no conversation");
     return {};
   }

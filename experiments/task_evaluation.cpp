@@ -12,6 +12,7 @@
 #include "eval/scorers/scorers.h"
 #include "experiments/build_info.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/recording.h"
 
 namespace mla {
@@ -87,7 +88,7 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
   command.add_flag("--rouge-compat", flags.rouge_compat, "Score 0 where the package rouge runs into Python's recursion limit")->group(group);
   command.add_option("--template", flags.chat_template, "Chat template around each prompt: auto (the model's own, recognised by its hash), " + join(chat_template_names()) + " [none]")->group(group);
   command.add_flag_callback("--apply-chat-template", [&flags] { if (flags.chat_template.empty()) flags.chat_template = "auto"; }, "The same as --template auto")->group(group);
-  command.add_option("--decode", flags.decode, "What generates: engine, libtorch; auto: the engine on a card, where it holds model and cache [auto]")->check(CLI::IsMember(decode_path_names()))->group(group);
+  add_decode_flag(command, flags.decode)->group(group);
   command.add_flag("--restart", flags.restart, "Begin an unfinished run anew instead of taking it up")->group(group);
 }
 
