@@ -119,7 +119,7 @@ Json to_json(const std::vector<Generated>& group) {
   Json all = Json::array();
   for (const Generated& one : group) {
     const auto* text = reinterpret_cast<const std::uint8_t*>(one.text.data());  // a cut text may end within a character
-    all.push_back(Json::array({one.request, one.ids, Json::binary({text, text + one.text.size()}), one.cache_bytes, one.cache_tokens}));
+    all.push_back(Json::array({one.request, one.ids, Json::binary({text, text + one.text.size()}), one.cache_bytes, one.cache_tokens, one.decode}));
   }
   return all;
 }
@@ -128,7 +128,7 @@ std::vector<Generated> group_of(const Json& all) {
   std::vector<Generated> group;
   for (const Json& one : all) {
     const auto& text = one.at(2).get_binary();
-    group.push_back({one.at(0), one.at(1), std::string(text.begin(), text.end()), one.at(3), one.at(4)});
+    group.push_back({one.at(0), one.at(1), std::string(text.begin(), text.end()), one.at(3), one.at(4), one.at(5)});
   }
   return group;
 }
@@ -146,7 +146,7 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
 
   const Decoder* decoder = model.decoder();
   if (decoder == nullptr && options.decode == DecodePath::engine) fail<ConfigError>("generation", "wanted a whole decoder for the decode engine, got a model of another kind; use --decode libtorch");
-  const std::optional<EngineMachine> engine = decoder != nullptr ? machine_of(options.decode, *decoder, options.cache, true) : std::nullopt;
+  const DecodeWay way = decoder != nullptr ? decode_way(options.decode, *decoder, options.cache, true) : DecodeWay();
 
   const auto group_size = static_cast<std::size_t>(options.batch);
   Halving halving("sequences");
@@ -160,9 +160,10 @@ void generate_batches(LanguageModel& model, const Tokenizer& tokenizer, const st
       halving.run(members.size(), [&](std::size_t start, std::size_t end) {
         const auto at_member = [&](std::size_t i) { return members.begin() + static_cast<std::ptrdiff_t>(i); };
         const std::vector<std::size_t> group{at_member(start), at_member(end)};
-        const std::vector<Generated> done = engine ? generate_with_engine(model, *engine, tokenizer, requests, group, options.cache) : Group({model, tokenizer, requests, options.cache}, group).run();
+        const std::vector<Generated> done = way.engine ? generate_with_engine(model, *way.engine, tokenizer, requests, group, options.cache) : Group({model, tokenizer, requests, options.cache}, group).run();
         all.insert(all.end(), done.begin(), done.end());
       });
+      for (Generated& one : all) one.decode = decode_record(way.name(), way.reason);
       return all;
     };
     if (options.division == nullptr) finished(generate_group());

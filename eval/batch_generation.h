@@ -23,6 +23,7 @@ struct Generated {
   std::vector<int32_t> ids;  // as generated, without the stop id
   std::string text;          // of the ids, special tokens left out, cut before the first stop string
   int64_t cache_bytes = 0, cache_tokens = 0;  // of the sequence's cache at its end, all layers
+  Json decode = nullptr;  // decode_record() of what generated it
 };
 
 struct BatchOptions {

@@ -1,9 +1,11 @@
 // From a task's answers to its metrics.
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/json.h"
+#include "core/base/names.h"
 #include "eval/divergence.h"
 #include "eval/means.h"
 #include "eval/scorers/averages.h"
@@ -63,6 +65,21 @@ std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const 
       metrics.push_back({statistic.name, stage, protocol, statistic.value, statistic.std_error, static_cast<int64_t>(values.answers.size()), statistic.unit, statistic.better});
   }
   return metrics;
+}
+
+Json task_decoding(const std::vector<AnswerRow>& rows) {
+  std::map<std::string, std::pair<std::set<std::string>, std::string>> stages;  // ways, and the reason of LibTorch
+  for (const AnswerRow& row : rows) {
+    const Json detail = Json::parse(row.detail);
+    const auto decode = detail.find("decode");
+    if (decode == detail.end() || decode->is_null()) continue;  // a choice, or an answer of an earlier version
+    auto& [ways, reason] = stages[row.stage];
+    ways.insert(decode->at("way").get<std::string>());
+    if (decode->contains("reason")) reason = decode->at("reason");
+  }
+  Json decoding;
+  for (const auto& [stage, found] : stages) decoding[stage] = decode_record(join({found.first.begin(), found.first.end()}), found.second);
+  return decoding;
 }
 
 }  // namespace mla

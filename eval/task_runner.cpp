@@ -149,7 +149,7 @@ AnswerRow generation_row(const TaskInputs& in, const std::string& stage, const G
   AnswerRow row{in.spec.name, stage, static_cast<int64_t>(generated.request), item.id, sha256_hex(item.prompt), generated.text,
                 item.answers.front(), 0, static_cast<int64_t>(generated.ids.size()), ""};
   const std::string_view judged = item.first_line ? first_line(generated.text) : std::string_view(generated.text);
-  Json detail{{"length", item.length}};
+  Json detail{{"length", item.length}, {"decode", generated.decode}};
   for (std::size_t m = 0; m < in.spec.scores.size(); ++m) {
     const double value = score(in.spec.scores[m].scorer, judged, {item.answers, item.all_classes}, context);
     detail["metrics"][in.spec.scores[m].metric] = value;

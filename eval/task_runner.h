@@ -45,6 +45,10 @@ void answer_task(const TaskInputs& inputs, const std::vector<StageModel>& stages
 // eval.py rounds them. `rows` are all of one task. Throws ConfigError when a stage lacks an item.
 std::vector<Metric> task_metrics(const TaskSpec& spec, std::size_t items, const std::vector<AnswerRow>& rows, const std::string& protocol);
 
+// What generated the answers, by stage, of the answers alone: {"mla": {"way": "libtorch", "reason": "layer 0 has experts"}}; "engine, libtorch" where a
+// run was taken up in the other way. Null where nothing was generated.
+Json task_decoding(const std::vector<AnswerRow>& rows);
+
 // Each item's text as the one message of a user, its description as the system message, rendered with the template, as
 // lm-evaluation-harness does (--apply_chat_template, few-shots in one turn). LongBench's prompts are left as they are: they are cut first
 // and wrapped by answer_task. Throws as render_chat does.

@@ -10,6 +10,7 @@
 #include "experiments/bench/bench_store.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 
 namespace mla {
 namespace {
@@ -178,8 +179,7 @@ void add_bench_command(CLI::App& app) {
   command->add_flag("--no-warmup", flags->no_warm_up, "Start the clock without having run the test before");
   command->add_option("--delay", flags->delay, "Seconds to wait before each test [0]")->check(CLI::NonNegativeNumber);
   command->add_option("--memory", flags->memory_gib, "GiB of which the largest batch is counted [what is free]")->check(CLI::PositiveNumber);
-  command->add_option("--decode", flags->decode, "What generates: engine (paged caches, our operators), libtorch; auto: the engine on a card where it holds the model, LibTorch else, and of a baseline the faster one [auto]")
-      ->check(CLI::IsMember(decode_path_names()));
+  add_decode_flag(*command, flags->decode, ", and of a baseline the faster one");
   command->add_option("--protocol", flags->protocol_name, "llama-bench, or transmla: requests of half prompt, half output in batches as large as a memory allows [llama-bench]")
       ->check(CLI::IsMember({"llama-bench", "transmla"}));
   command->add_option("--requests", flags->protocol.requests, "Of transmla: requests of each context [100]")->check(CLI::Range(1, 1000000));

@@ -7,8 +7,9 @@
 #include "core/base/files.h"
 #include "core/base/process.h"
 #include "core/base/progress.h"
-#include "core/model/generation.h"
+#include "core/engine/prompt_continuation.h"
 #include "experiments/commands.h"
+#include "experiments/decode_flag.h"
 #include "experiments/session.h"
 
 namespace mla {
@@ -18,7 +19,7 @@ constexpr const char* kPrompt = "The history of the city begins in the twelfth c
 
 struct CompareFlags {
   ModelFlags model;  // dtype, device, threads; `model` is the original
-  std::string converted, prompt, prompt_file, format = "text";
+  std::string converted, prompt, prompt_file, decode = "auto", format = "text";
   int64_t tokens = 32;
 };
 
@@ -27,14 +28,18 @@ struct Generated {
   std::vector<int32_t> ids;
   double prefill_seconds = 0;  // to the first token
   double tokens_per_second = 0;  // of those after the first
+  Json decode;                   // decode_record() of what generated them
 };
-Generated generate_timed(const Decoder& decoder, const std::vector<int32_t>& prompt, int64_t tokens) {
+Generated generate_timed(const Decoder& decoder, const DecodeWay& way, const std::vector<int32_t>& prompt, int64_t tokens) {
   Generated result;
+  result.decode = decode_record(way.name(), way.reason);
   const Stopwatch watch;
-  result.ids = generate(decoder, prompt, {.max_new_tokens = tokens}, [&](int32_t) {
+  const PromptOptions options{.max_new_tokens = tokens};
+  const auto first_token = [&](int32_t) {
     if (result.prefill_seconds == 0) result.prefill_seconds = watch.seconds();
     return true;
-  });
+  };
+  result.ids = continue_prompt(decoder, way, prompt, options, first_token).ids;
   const double decoding = watch.seconds() - result.prefill_seconds;
   result.tokens_per_second = decoding > 0 ? static_cast<double>(tokens - 1) / decoding : 0;
   return result;
@@ -70,15 +75,15 @@ std::string prompt_of(const CompareFlags& flags) {
 Json describe_side(const LoadedModel& model, const Generated& generated) {
   return {{"model", model.name}, {"conversion", model.conversion.is_null() ? Json() : model.conversion.value("label", Json())},
           {"kv_values_per_token_per_layer", model.decoder.cache_values_per_token_per_layer()}, {"parameters", model.decoder.parameters()},
-          {"prefill_seconds", generated.prefill_seconds}, {"tokens_per_second", generated.tokens_per_second},
+          {"decode", generated.decode}, {"prefill_seconds", generated.prefill_seconds}, {"tokens_per_second", generated.tokens_per_second},
           {"text", model.tokenizer->decode(generated.ids)}, {"ids", generated.ids}};
 }
 
 void print_side(const char* role, const Json& side) {
   const std::string label = side["conversion"].is_string() ? " (" + side["conversion"].get<std::string>() + ")" : "";
-  std::printf("%-10s %s%s: %.6g cache values per token and layer, %.2f tokens/s, first token after %.3f s\n", role, side["model"].get<std::string>().c_str(),
+  std::printf("%-10s %s%s: %.6g cache values per token and layer, %.2f tokens/s (%s), first token after %.3f s\n", role, side["model"].get<std::string>().c_str(),
               label.c_str(), side["kv_values_per_token_per_layer"].get<double>(), side["tokens_per_second"].get<double>(),
-              side["prefill_seconds"].get<double>());
+              side["decode"]["way"].get<std::string>().c_str(), side["prefill_seconds"].get<double>());
   std::cout << "  " << side["text"].dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
@@ -99,9 +104,11 @@ void compare_models(const CompareFlags& flags) {
     fail<ConfigError>("compare", "wanted two models with one tokenizer, got ", original.path, " and ", converted.path, " with different ones");
   const std::vector<int32_t> ids = original.tokenizer->encode(prompt);
   if (ids.empty()) fail<UsageError>("compare", "wanted a prompt of at least one token, got none");
+  const DecodePath path = parse_decode_path(flags.decode);
+  const DecodeWay original_way = decode_way(path, original.decoder, {}, true), converted_way = decode_way(path, converted.decoder, {}, true);
   const LogitAgreement logits = compare_logits(original.decoder, converted.decoder, ids);  // and warms both up
   status("Generating", std::to_string(flags.tokens) + " tokens with each model");
-  const Generated first = generate_timed(original.decoder, ids, flags.tokens), second = generate_timed(converted.decoder, ids, flags.tokens);
+  const Generated first = generate_timed(original.decoder, original_way, ids, flags.tokens), second = generate_timed(converted.decoder, converted_way, ids, flags.tokens);
   const auto differing = std::mismatch(first.ids.begin(), first.ids.end(), second.ids.begin()).first - first.ids.begin();
   const bool agree = differing == static_cast<std::ptrdiff_t>(first.ids.size());
   const Json result{{"prompt", prompt}, {"prompt_tokens", ids.size()}, {"tokens", flags.tokens}, {"dtype", original.dtype}, {"device", original.device},
@@ -125,6 +132,7 @@ void add_compare_command(CLI::App& app) {
   command->add_option("--dtype", flags->model.dtype, "Weights and activations: fp32, bf16 or fp16 [fp32]");
   command->add_option("--device", flags->model.device, "auto, cpu or cuda [auto]");
   command->add_option("--threads", flags->model.threads, "CPU threads [all cores]")->check(CLI::Range(0, 4096));
+  add_decode_flag(*command, flags->decode, "; each of the two by itself");
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge convert --model model.gguf --method transmla_converter --latent-dim 128 --out converted\n"

@@ -6,6 +6,7 @@
 #include "experiments/cache_options.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/model_record.h"
 #include "experiments/outcome.h"
 #include "experiments/pipeline.h"
@@ -102,6 +103,7 @@ void evaluate_tasks(EvalFlags flags) {
 void evaluate(const EvalFlags& flags) {
   if (flags.kld && flags.reference.empty()) fail<UsageError>("eval", "wanted --reference MODEL with --kld: a divergence is to something, got none");
   if (!flags.tasks.tasks.empty()) return evaluate_tasks(flags);
+  refuse_engine(flags.tasks.decode, "eval");
   if (!flags.tasks.chat_template.empty()) fail<UsageError>("eval", "wanted --tasks beside --template: a text is no conversation, got --corpus");
   if (flags.corpus.corpus.empty()) fail<UsageError>("eval", "wanted a text (--corpus) or tasks (--tasks), got neither");
   const CacheFormat cache = cache_format(flags.cache, parse_dtype(flags.model.dtype));

@@ -5,11 +5,12 @@
 #include "core/base/files.h"
 #include "core/base/names.h"
 #include "core/base/process.h"
-#include "core/model/generation.h"
+#include "core/engine/prompt_continuation.h"
 #include "core/tokenizer/chat_template.h"
 #include "experiments/cache_options.h"
 #include "experiments/commands.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/session.h"
 
 namespace mla {
@@ -18,7 +19,7 @@ namespace {
 struct GenerateFlags {
   ModelFlags model;
   CacheFlags cache;
-  std::string prompt, prompt_file, format = "text";
+  std::string prompt, prompt_file, decode = "auto", format = "text";
   int64_t max_new_tokens = 64;
   std::string chat_template, system;
   bool chat = false, parse_special = false, ignore_eos = false;
@@ -64,7 +65,7 @@ std::size_t whole_characters(const std::string& text) {
 
 void generate_text(const GenerateFlags& flags) {
   const std::string prompt = prompt_of(flags);
-  KvCache cache{{}, cache_format(flags.cache, parse_dtype(flags.model.dtype))};
+  PromptOptions options{.max_new_tokens = flags.max_new_tokens, .cache = cache_format(flags.cache, parse_dtype(flags.model.dtype)), .steps = flags.format == "text" ? 1 : 16};
   const std::optional<ChatChoice> chat = chat_of(flags);
   const Stopwatch cold;
   const LoadedModel model = load_model(flags.model);
@@ -72,7 +73,6 @@ void generate_text(const GenerateFlags& flags) {
   const Prompt encoded = encode_prompt(flags, prompt, *model.tokenizer, chat);
   const std::vector<int32_t>& ids = encoded.ids;
   if (ids.empty()) fail<UsageError>("generate", "wanted a prompt of at least one token, got none");
-  GenerationOptions options{.max_new_tokens = flags.max_new_tokens, .cache = &cache};
   if (!flags.ignore_eos) options.stop_ids = encoded.stop_ids;
 
   double first_token_seconds = 0;
@@ -87,16 +87,17 @@ void generate_text(const GenerateFlags& flags) {
     }
     return true;
   };
-  const std::vector<int32_t> more = generate(model.decoder, ids, options, show);
+  const DecodeWay way = decode_way(parse_decode_path(flags.decode), model.decoder, options.cache, true);
+  const PromptContinuation more = continue_prompt(model.decoder, way, ids, options, show);
   if (flags.format == "text") {
     std::cout << pending << '\n';
     return;
   }
   const double decode_seconds = cold.seconds() - first_token_seconds;
-  const Json result{{"prompt", prompt}, {"chat_template", encoded.chat}, {"text", model.tokenizer->decode(more)}, {"prompt_ids", ids}, {"ids", more},
-                    {"kv_cache", cache.format.own() ? Json(model.dtype) : Json(cache_format_name(cache.format))}, {"cache_tokens", cache.length()}, {"cache_bytes", cache.bytes()},
-                    {"cache_bytes_per_token", static_cast<double>(cache.bytes()) / static_cast<double>(cache.length())}, {"load_seconds", load_seconds}, {"first_token_seconds", first_token_seconds},
-                    {"tokens_per_second", more.size() > 1 && decode_seconds > 0 ? Json(static_cast<double>(more.size() - 1) / decode_seconds) : Json()}};
+  const Json result{{"prompt", prompt}, {"chat_template", encoded.chat}, {"text", model.tokenizer->decode(more.ids)}, {"prompt_ids", ids}, {"ids", more.ids},
+                    {"decode", decode_record(way.name(), way.reason)}, {"kv_cache", options.cache.own() ? Json(model.dtype) : Json(cache_format_name(options.cache))}, {"cache_tokens", more.cache_tokens}, {"cache_bytes", more.cache_bytes},
+                    {"cache_bytes_per_token", static_cast<double>(more.cache_bytes) / static_cast<double>(more.cache_tokens)}, {"load_seconds", load_seconds}, {"first_token_seconds", first_token_seconds},
+                    {"tokens_per_second", more.ids.size() > 1 && decode_seconds > 0 ? Json(static_cast<double>(more.ids.size() - 1) / decode_seconds) : Json()}};
   std::cout << result.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
@@ -115,11 +116,13 @@ void add_generate_command(CLI::App& app) {
   command->add_flag("--parse-special", flags->parse_special, "Read <|im_start|> and its like in the prompt as special tokens");
   command->add_flag("--ignore-eos", flags->ignore_eos, "Go on after the end-of-text token");
   add_cache_flags(*command, flags->cache);
+  add_decode_flag(*command, flags->decode);
   add_format_flag(*command, flags->format, {"text", "json"});
   add_examples(*command,
                "  mlaforge generate --model model.gguf --prompt 'The capital of France is' --max-new-tokens 16\n"
                "  mlaforge generate --model converted --prompt-file story.txt --format json\n"
                "  mlaforge generate --model converted --prompt-file story.txt --kv-cache int4 --kv-residual 32 --format json\n"
+               "  mlaforge generate --model converted --prompt-file story.txt --device cuda --dtype bf16 --decode engine\n"
                "  mlaforge generate --model model.gguf --chat --prompt 'What is a cache?'\n"
                "  mlaforge generate --model converted --template llama-3 --system 'Be brief.' --prompt 'What is a cache?'\n");
   command->callback([flags] { generate_text(*flags); });

@@ -6,6 +6,7 @@
 #include "core/base/error.h"
 #include "eval/language_model.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/model_record.h"
 #include "experiments/program.h"
 #include "results/kld_block.h"
@@ -49,6 +50,7 @@ std::vector<TaskSpec> ready_tasks(const RunRequest& request, TaskFlags& flags) {
   flags.cache = cache_format(request.cache, parse_dtype(request.model.dtype));
   if (flags.tasks.empty()) {
     if (!flags.cache.own()) fail<UsageError>("run", "wanted --tasks beside --kv-cache: a text is read in one forward here (`mlaforge eval` reads it through a cache)");
+    refuse_engine(flags.decode, "run");
     if (!flags.chat_template.empty()) fail<UsageError>("run", "wanted --tasks beside --template: a text is no conversation");
     return {};
   }
@@ -119,7 +121,7 @@ Json task_json(const TaskOutcome& outcome) {
   for (const StageTime& time : outcome.record.times) seconds[time.stage] = time.seconds;
   return {{"run_id", outcome.run_id}, {"task", outcome.record.corpus}, {"protocol", outcome.record.protocol}, {"label", outcome.record.config.at("label")},
           {"model", outcome.record.model}, {"metrics", metrics}, {"taken_up", outcome.taken_up}, {"seconds", seconds}, {"peak_rss_mb", outcome.record.peak_rss_mb},
-          {"warnings", outcome.record.warnings}};
+          {"decode", outcome.record.library_versions.contains("decode") ? outcome.record.library_versions.at("decode") : Json()}, {"warnings", outcome.record.warnings}};
 }
 
 }  // namespace mla

@@ -12,6 +12,7 @@
 #include "eval/scorers/scorers.h"
 #include "experiments/build_info.h"
 #include "experiments/data_root.h"
+#include "experiments/decode_flag.h"
 #include "experiments/recording.h"
 
 namespace mla {
@@ -87,7 +88,7 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
   command.add_flag("--rouge-compat", flags.rouge_compat, "Score 0 where the package rouge runs into Python's recursion limit")->group(group);
   command.add_option("--template", flags.chat_template, "Chat template around each prompt: auto (the model's own, recognised by its hash), " + join(chat_template_names()) + " [none]")->group(group);
   command.add_flag_callback("--apply-chat-template", [&flags] { if (flags.chat_template.empty()) flags.chat_template = "auto"; }, "The same as --template auto")->group(group);
-  command.add_option("--decode", flags.decode, "What generates: engine, libtorch; auto: the engine on a card, where it holds model and cache [auto]")->check(CLI::IsMember(decode_path_names()))->group(group);
+  add_decode_flag(command, flags.decode)->group(group);
   command.add_flag("--restart", flags.restart, "Begin an unfinished run anew instead of taking it up")->group(group);
 }
 
@@ -156,7 +157,9 @@ TaskOutcome run_task(const LoadedTask& task, const TaskFlags& flags, const std::
     const Stopwatch watch;
     answer_task({task.spec, task.items, tokenizer}, stages, options, have, *store.answer_sink(outcome.run_id));
     add_stage_time(record.times, {"answer", watch.seconds(), watch.cpu()});
-    outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), store.answers(outcome.run_id, task.spec.name), record.protocol);
+    const std::vector<AnswerRow> answers = store.answers(outcome.run_id, task.spec.name);
+    outcome.metrics = task_metrics(task.spec, task.items.choices.size() + task.items.generations.size(), answers, record.protocol);
+    if (const Json decoding = is_generation(task.spec) ? task_decoding(answers) : Json(); !decoding.is_null()) record.library_versions["decode"] = decoding;
     return outcome.metrics;
   });
   outcome.record = record;

@@ -180,10 +180,10 @@ void Store::finish_run(int64_t id, const RunRecord& record, const std::vector<Me
   require_run(database_, id);
   Statement update(database_,
                    "UPDATE run SET status = 'done', finished_at = ?2, kv_values_original = ?3, kv_values = ?4, kv_values_by_layer = ?5, "
-                   "peak_rss_mb = ?6, peak_device_mb = ?7, warnings = ?8, error = NULL WHERE id = ?1");
+                   "peak_rss_mb = ?6, peak_device_mb = ?7, warnings = ?8, library_versions = ?9, error = NULL WHERE id = ?1");
   update.bind(1, id).bind(2, record.finished_at.empty() ? utc_now() : record.finished_at).bind(3, record.kv_values_original);
   update.bind(4, record.kv_values).bind(6, record.peak_rss_mb).bind(7, record.peak_device_mb);
-  update.bind(8, text_of(record.warnings));
+  update.bind(8, text_of(record.warnings)).bind(9, text_of(record.library_versions));
   if (record.kv_values_by_layer.is_null()) update.bind_null(5).run();
   else update.bind(5, text_of(record.kv_values_by_layer)).run();
   write_inputs(database_, id, record);

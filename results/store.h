@@ -52,7 +52,7 @@ class Store {
   // Per-sample rows of a run; each add() is one transaction, and a row given again replaces the first. The run's
   // existence is checked here. Values must be finite.
   std::unique_ptr<SampleSink> sink(int64_t run_id);
-  // Adds what the run measured (cache values, times, peaks, warnings, inputs), writes its metrics and marks it done; one
+  // Adds what the run measured (cache values, times, peaks, warnings, inputs, libraries and what decoded), writes its metrics and marks it done; one
   // transaction. What the identity is made of stays as begin_run wrote it. A metric that is not finite
   // throws NumericalError and leaves the run as it was.
   void finish_run(int64_t id, const RunRecord& record, const std::vector<Metric>& metrics);

@@ -47,7 +47,7 @@ struct RunRecord {
   bool git_dirty = false;
   std::vector<std::string> argv;
   std::string host;
-  Json library_versions;
+  Json library_versions;  // object; "decode": what generated, by stage
   std::string started_at;  // ISO 8601, UTC
   std::string finished_at;
   std::vector<StageTime> times;

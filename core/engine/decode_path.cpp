@@ -33,20 +33,28 @@ DecodePath parse_decode_path(const std::string& name) {
   fail<ConfigError>("decode", "unknown way to decode '", name, "'", known_names_hint(name, decode_path_names()));
 }
 
-std::optional<EngineMachine> machine_of(DecodePath path, const Decoder& decoder, const CacheFormat& format, bool exactly) {
-  if (path == DecodePath::libtorch || (path == DecodePath::automatic && !decoder.device().is_cuda())) return std::nullopt;
+DecodeWay decode_way(DecodePath path, const Decoder& decoder, const CacheFormat& format, bool exactly) {
+  if (path == DecodePath::libtorch || (path == DecodePath::automatic && !decoder.device().is_cuda())) return {};
   const std::optional<std::string> reason = why_not(decoder, format, exactly);
   if (path == DecodePath::engine) {
     if (reason) fail<ConfigError>("decode", "wanted a model and a cache that the decode engine holds, but ", *reason, "; use --decode libtorch");
-    return engine_machine(decoder.device());
+    return {engine_machine(decoder.device()), ""};
   }
+  DecodeWay way;
   try {
-    if (!reason) return engine_machine(decoder.device());
-    warn_once("decoding goes through LibTorch: " + *reason);
+    if (!reason) return {engine_machine(decoder.device()), ""};
+    way.reason = *reason;
   } catch (const CudaError& error) {
-    warn_once(std::string("decoding goes through LibTorch: ") + error.what());
+    way.reason = error.what();
   }
-  return std::nullopt;
+  warn_once("decoding goes through LibTorch: " + way.reason);
+  return way;
+}
+
+Json decode_record(const std::string& way, const std::string& reason) {
+  Json record{{"way", way}};
+  if (!reason.empty()) record["reason"] = reason;
+  return record;
 }
 
 }  // namespace mla

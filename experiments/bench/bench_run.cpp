@@ -51,7 +51,11 @@ void add_ratios(std::vector<Row>& rows) {
 std::optional<EngineMachine> faster_way(const BenchSide& side, const ThroughputLoad& load, DecodePath decode, BenchModel& model) {
   const bool grouped = std::all_of(side.decoder.layers.begin(), side.decoder.layers.end(), [](const DecoderLayer& layer) { return std::holds_alternative<GqaWeights>(layer.attention); });
   std::optional<EngineMachine> way = load.generated > 0 ? side.engine : std::nullopt;
-  if (way && grouped && decode == DecodePath::automatic && Throughput(side.decoder, load).seconds_per_step() < Throughput(side.decoder, load, way).seconds_per_step()) way.reset();
+  model.decode_reason = side.model.decode_reason;
+  if (way && grouped && decode == DecodePath::automatic && Throughput(side.decoder, load).seconds_per_step() < Throughput(side.decoder, load, way).seconds_per_step()) {
+    way.reset();
+    model.decode_reason = "it was faster over a few tokens of the test";
+  }
   model.decode = way ? "engine" : "libtorch";
   return way;
 }
@@ -135,9 +139,11 @@ BenchMachine this_machine(at::Device device) {
 
 void choose_engines(std::vector<BenchSide>& sides, const BenchOptions& options) {
   for (BenchSide& side : sides) {
-    side.engine = machine_of(options.decode, side.decoder, options.cache, false);
+    DecodeWay way = decode_way(options.decode, side.decoder, options.cache, false);
+    side.model.decode = way.name();
+    side.model.decode_reason = way.reason;
+    side.engine = std::move(way.engine);
     if (!side.engine) continue;
-    side.model.decode = "engine";
     side.needs.cache = [cache = side.needs.cache](int64_t tokens) { return cache((tokens + gpu::kPageTokens - 1) / gpu::kPageTokens * gpu::kPageTokens); };
   }
 }

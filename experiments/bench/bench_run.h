@@ -22,7 +22,7 @@ struct BenchOptions {
 int64_t free_memory(at::Device device);
 BenchMachine this_machine(at::Device device);
 
-// What generates for each side, as options.decode has it; caches in pages are counted page by page then. Throws as machine_of() does.
+// What generates for each side, as options.decode has it; caches in pages are counted page by page then. Throws as decode_way() does.
 void choose_engines(std::vector<BenchSide>& sides, const BenchOptions& options);
 
 // Each test's rows, one per side, as soon as it is done. A side whose layers are all of grouped queries, the baseline, generates by the faster of

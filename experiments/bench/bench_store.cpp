@@ -1,5 +1,6 @@
 #include "experiments/bench/bench_store.h"
 
+#include "core/engine/decode_path.h"
 #include "experiments/recording.h"
 
 namespace mla {
@@ -54,6 +55,9 @@ RunRecord record_of(const BenchSide& side, const BenchModel& model, const std::s
   return record;
 }
 
+// What generated, for a reader of the row; the way that its numbers depend on is in the configuration.
+void add_decoding(RunRecord& record, const std::string& stage, const BenchModel& model) { record.library_versions["decode"] = {{stage, decode_record(model.decode, model.decode_reason)}}; }
+
 int64_t write(Store& store, RunRecord& record, const std::string& stage, const std::vector<double>& rates, const Numbers& numbers) {
   const int64_t id = store.begin_run(record);
   std::vector<SampleRow> samples;
@@ -73,6 +77,7 @@ int64_t store_row(Store& store, const BenchSide& side, const BenchRow& row, cons
   const std::string protocol = protocol_of(row.model, "llama-bench/" + name_of(at_no_depth), row.test.chunk);
   RunRecord record = record_of(side, row.model, protocol, row.test.threads, row.test_time, row.seconds);
   record.config["test"] = {{"name", name_of(row.test)}, {"depth", row.test.depth}, {"sequences", row.test.sequences}, {"repetitions", row.seconds.size()}};
+  if (row.test.generated > 0 && !row.seconds.empty()) add_decoding(record, side.stage, row.model);
   Numbers numbers(side.stage, protocol);
   numbers.add_rates(row.rates());
   numbers.add_ratio(row.ratio, static_cast<int64_t>(row.seconds.size()));
@@ -92,6 +97,7 @@ int64_t store_row(Store& store, const BenchSide& side, const ProtocolRow& row, c
   const std::string protocol = protocol_of(row.model, "transmla/" + std::to_string(row.requests) + " requests", row.chunk);
   RunRecord record = record_of(side, row.model, protocol, side.record.threads, row.test_time, row.seconds);
   record.config["test"] = {{"context", cell.context}, {"memory", cell.memory}, {"requests", row.requests}, {"repetitions", row.seconds.size()}};
+  if (!row.seconds.empty()) add_decoding(record, side.stage, row.model);
   Numbers numbers(side.stage, protocol);
   numbers.add_rates(row.rates());
   numbers.add_ratio(row.ratio, static_cast<int64_t>(row.seconds.size()));

@@ -16,7 +16,7 @@ struct BenchModel {
   std::string model;   // "llama-2-7b", "SmolLM2-135M-Instruct.Q4_1"
   std::string label;   // "original", "transmla ff4 r64", "mla 512+64"
   std::string architecture, dtype, device, cache;  // cache: of the kv cache's format, empty for the model's own dtype
-  std::string decode = "libtorch";               // what generates: engine, libtorch
+  std::string decode = "libtorch", decode_reason;  // what generates: engine, libtorch; why LibTorch where `auto` would have had the engine
   int64_t parameters = 0, weight_bytes = 0;
   double kv_values = 0;  // per token and layer
 };

@@ -279,11 +279,14 @@ TEST_CASE("what the engine does not hold is refused with the reason", "[engine][
 
 TEST_CASE("on the CPU LibTorch decodes unless the engine is asked for, and integers that are not the rule's are not its", "[engine]") {
   const Decoder decoder = tiny_decoder(), latent = latent_decoder({.heads = 4, .groups = 2}, {.rank = 24});
-  CHECK_FALSE(machine_of(DecodePath::automatic, decoder, {}, true));
-  CHECK_FALSE(machine_of(DecodePath::libtorch, decoder, {}, true));
-  CHECK(machine_of(DecodePath::engine, decoder, {}, true));
-  CHECK(machine_of(DecodePath::engine, latent, integers(8, 8, 3), false));
-  CHECK_THROWS_WITH(machine_of(DecodePath::engine, latent, integers(8, 8, 3), true), Catch::Contains("rope keys") && Catch::Contains("int8-g8-r3-token-quanto"));
+  for (const DecodePath path : {DecodePath::automatic, DecodePath::libtorch}) {
+    const DecodeWay way = decode_way(path, decoder, {}, true);
+    CHECK(std::string(way.name()) == "libtorch");
+    CHECK(way.reason.empty());  // it is what was asked for
+  }
+  CHECK(std::string(decode_way(DecodePath::engine, decoder, {}, true).name()) == "engine");
+  CHECK(decode_way(DecodePath::engine, latent, integers(8, 8, 3), false).engine);
+  CHECK_THROWS_WITH(decode_way(DecodePath::engine, latent, integers(8, 8, 3), true), Catch::Contains("rope keys") && Catch::Contains("int8-g8-r3-token-quanto"));
   CHECK(parse_decode_path("engine") == DecodePath::engine);
   CHECK_THROWS_WITH(parse_decode_path("libtorsch"), Catch::Contains("libtorch"));
 }
@@ -322,6 +325,16 @@ TEST_CASE("a step allocates nothing, so that a graph of it may be launched again
     c10::SetCPUAllocator(before, 1);
     CHECK(counted.large == 0);
   }
+}
+
+TEST_CASE("on the card the engine is taken where it holds the model, else LibTorch with the reason", "[engine][card]") {
+  if (no_card()) return;
+  const Decoder there = moved(tiny_decoder(), *found_card().device, at::kFloat);
+  CHECK(decode_way(DecodePath::automatic, there, {}, true).engine);
+  const DecodeWay other = decode_way(DecodePath::automatic, there, parse_cache_format("int2"), true);
+  CHECK_FALSE(other.engine);
+  CHECK_THAT(other.reason, Catch::Contains("8 or 4 bits"));
+  CHECK(decode_way(DecodePath::libtorch, there, parse_cache_format("int2"), true).reason.empty());
 }
 
 TEST_CASE("the engine decodes as the decoder does, on the card, with a graph and without", "[engine][card]") {

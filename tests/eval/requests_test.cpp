@@ -188,6 +188,8 @@ TEST_CASE("the decode engine generates in groups what the decoder generates, wit
       CHECK(got[i].text == wanted[i].text);
       CHECK(got[i].cache_tokens == wanted[i].cache_tokens);
       CHECK(got[i].cache_bytes == wanted[i].cache_bytes);
+      CHECK(got[i].decode == decode_record("engine", ""));
+      CHECK(wanted[i].decode == decode_record("libtorch", ""));
     }
   }
 }

@@ -247,6 +247,28 @@ TEST_CASE("killed at any moment, a run loses no answer and doubles none", "[task
   CHECK(whole.answers(1).size() == 800);
 }
 
+TEST_CASE("what generated the answers is told by stage, of the answers alone", "[tasks][generation]") {
+  Bench bench;
+  const TaskSpec spec = generation_spec();
+  const TaskItems items = generation_items(9);
+  Rows rows, engine, choices;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, {}, rows);
+  CHECK(task_decoding(rows.rows) == Json{{"original", {{"way", "libtorch"}}}, {"mla", {{"way", "libtorch"}}}});
+  std::vector<AnswerRow> have;  // one batch of the original's
+  for (const AnswerRow& row : rows.rows)
+    if (row.stage == "original" && have.size() < 4) have.push_back(row);
+  bench.options.decode = DecodePath::engine;
+  answer_task({spec, items, bench.tokenizer}, bench.stages(), bench.options, have, engine);
+  have.insert(have.end(), engine.rows.begin(), engine.rows.end());
+  CHECK(task_decoding(have) == Json{{"original", {{"way", "engine, libtorch"}}}, {"mla", {{"way", "engine"}}}});
+  AnswerRow fallen = sample_answer(0);
+  fallen.detail = Json{{"decode", {{"way", "libtorch"}, {"reason", "layer 0 has experts"}}}}.dump();
+  CHECK(task_decoding({fallen, sample_answer(1)}) == Json{{"mla", {{"way", "libtorch"}, {"reason", "layer 0 has experts"}}}});  // an answer of an earlier version tells nothing
+
+  answer_task({choice_spec(), choice_items(5), bench.tokenizer}, bench.stages(), bench.options, {}, choices);
+  CHECK(task_decoding(choices.rows).is_null());
+}
+
 TEST_CASE("pairs are tokenised together, and blanks at the context's end belong to the continuation", "[tasks]") {
   const Tokenizer tokenizer = letter_tokenizer();
   const TokenRequest request = encode_request(tokenizer, "ab\n", "cd");

@@ -2,9 +2,12 @@
 #include "experiments/bench/shapes.h"
 
 #include "core/base/error.h"
+#include "experiments/bench/bench_store.h"
 #include "experiments/bench/sides.h"
 #include "experiments/model_plan.h"
+#include "tests/results/sample_runs.h"
 #include "tests/support/catch.h"
+#include "tests/support/paths.h"
 #include "tests/support/tiny_model.h"
 
 using namespace mla;
@@ -80,4 +83,23 @@ TEST_CASE("a wrong shape, latent or number of layers is named", "[bench][errors]
   CHECK_THROWS_WITH(parse_latent("x+64"), Contains("position 1"));
   CHECK_THROWS_WITH(parse_latent("512+64x"), Contains("position 5"));
   CHECK_THROWS_WITH(parse_latent("512+63"), Contains("even"));
+}
+
+TEST_CASE("a benchmark's run says what generated and why not the engine, beside its identity", "[bench][engine]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  BenchSide side;
+  side.record = sample_record();
+  side.stage = "mla";
+  BenchRow fallen{.model = {.model = "a", .label = "b"}, .test = {.generated = 4}, .seconds = {2}}, plain = fallen, engine = fallen, prompt = fallen;
+  fallen.model.decode_reason = "layer 0 has experts";
+  engine.model.decode = "engine";
+  prompt.test = {.prompt = 4};
+  const auto stored = [&](const BenchRow& row) { return store.read_run(store_row(store, side, row, {})).first; };
+
+  CHECK(stored(fallen).library_versions.at("decode") == Json{{"mla", {{"way", "libtorch"}, {"reason", "layer 0 has experts"}}}});
+  CHECK(stored(engine).library_versions.at("decode") == Json{{"mla", {{"way", "engine"}}}});
+  CHECK_FALSE(stored(prompt).library_versions.contains("decode"));
+  CHECK(run_identity(stored(fallen)) == run_identity(stored(plain)));  // the way is part of it, the reason is not
+  CHECK(run_identity(stored(engine)) != run_identity(stored(plain)));
 }

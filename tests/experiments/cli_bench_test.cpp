@@ -82,6 +82,8 @@ TEST_CASE("the way to decode is chosen, shown in each row, and refused where it 
   const Store store = Store::open_read_only(folder / "runs.db");
   CHECK(store.read_run(3).first.config.at("decode") == "engine");
   CHECK_FALSE(store.read_run(1).first.config.contains("decode"));
+  CHECK(store.read_run(3).first.library_versions.at("decode") == Json{{"original", {{"way", "engine"}}}});
+  CHECK_FALSE(store.read_run(1).first.library_versions.contains("decode"));  // a prompt alone
 
   const Finished own = tiny(folder, {"-p", "0", "-n", "2", "-r", "1", "--no-store", "-o", "json"}), integers = tiny(folder, {"-n", "2", "--no-store", "--decode", "engine", "--kv-cache", "int2"});
   CHECK(Json::parse(own.out)[0]["decode"] == "libtorch");  // on the CPU

@@ -41,6 +41,21 @@ TEST_CASE("a finished run reads back as it was written", "[results]") {
   CHECK(metrics.size() == sample_metrics().size());
 }
 
+TEST_CASE("what generated is written when a run is finished, and is no part of its identity", "[results]") {
+  const TemporaryFolder folder;
+  Store store = Store::open(folder / "runs.db");
+  RunRecord record = sample_record();
+  const std::string identity = run_identity(record);
+
+  const int64_t id = store.begin_run(record);
+  record.library_versions["decode"] = {{"mla", {{"way", "libtorch"}, {"reason", "layer 0 has experts"}}}};
+  store.finish_run(id, record, sample_metrics());
+
+  CHECK(run_identity(record) == identity);
+  CHECK(store.read_run(id).first.library_versions == record.library_versions);
+  CHECK(number(store.database(), "SELECT id FROM run WHERE library_versions ->> '$.decode.mla.reason' LIKE '%experts'") == id);
+}
+
 TEST_CASE("a metric keeps every bit of its value", "[results]") {
   const TemporaryFolder folder;
   Store store = Store::open(folder / "runs.db");
