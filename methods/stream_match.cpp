@@ -17,11 +17,12 @@ namespace {
 
 struct Preset {
   int64_t samples, self_samples, steps;
+  double mlp_ridge;
 };
 // Of calibration samples from the text, of samples that the model writes itself (they keep what the text does not show: code, questions,
-// other languages; none under fast, where writing a few would take longer than all the rest), and of distillation steps per layer.
-// Measured seconds are in docs/methods.md.
-const std::map<std::string, Preset> kPresets{{"fast", {48, 0, 0}}, {"default", {64, 32, 50}}, {"best", {344, 168, 200}}};
+// other languages; none under fast, where writing a few would take longer than all the rest), of distillation steps per layer, and the
+// ridge of the MLPs' refit (none where few tokens would be fitted too closely, or it would cost the budget). Measured seconds are in docs/methods.md.
+const std::map<std::string, Preset> kPresets{{"fast", {48, 0, 0, 0}}, {"default", {64, 32, 50, 0}}, {"best", {208, 304, 200, 0.1}}};
 
 struct Sizes {
   int64_t rope_dim, rank;
@@ -61,7 +62,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
   const int64_t fold = read.positive("freqfold", std::min<int64_t>(2 * collapse, model.head_dim / 2));
   const int64_t steps = read.non_negative("steps", preset.steps), step_samples = read.positive("step_samples", 4);
   const double ridge = read.number("ridge", steps > 0 ? 0.05 : 0.2), rate = read.number("rate", 0.01), attended = read.number("attended", 4.0);
-  const double mlp_ridge = read.number("mlp_ridge", 0.0);
+  const double mlp_ridge = read.number("mlp_ridge", preset.mlp_ridge);
   const std::string metric = read.choice("metric", "query_output", {"query_output", "gradient"});
   const bool deepseek = read.flag("deepseek_compatible", false);
   const RankOptions ranks = read_rank_options(read);
@@ -96,7 +97,7 @@ Recipe make(const Json& options, const ModelConfig& model) {
 
 const RecipeEntry stream_match{
     "stream_match", "weighted PCA, then every layer fitted to the original's residual stream", "this project, docs/methods.md",
-    with_rank_options({{"time_budget", "default", "preset of samples and steps: fast (closed form), default, best"},
+    with_rank_options({{"time_budget", "default", "preset of samples, steps and mlp_ridge: fast (closed form), default, best"},
                        {"cache_values", "none", "in place of a rank: cached values per token and layer, at most; a third or less for the rope key"},
                        {"qk_mqa_dim", "head_dim", "dims of the shared rope key"},
                        {"kv_lora_rank", "128", "rank of the latent, at most 2 * KV width - qk_mqa_dim"},
@@ -105,7 +106,7 @@ const RecipeEntry stream_match{
                        {"step_samples", "4", "calibration samples per step"},
                        {"rate", "0.01", "first step's size as a share of each tensor's root mean square; falls to 0"},
                        {"ridge", "0.05, without steps 0.2", "of the refit of W_O, as a share of the mean diagonal; 0: no refit"},
-                       {"mlp_ridge", "0", "of a refit of each MLP's down projection behind it, as a share of the mean diagonal; 0: MLPs stay as they are"},
+                       {"mlp_ridge", "by time_budget", "of a refit of each MLP's down projection behind it, as a share of the mean diagonal; 0: MLPs stay as they are"},
                        {"attended", "4", "how much more tokens count that others attend to"},
                        {"metric", "query_output", "weights of the PCA: query_output, gradient"},
                        {"deepseek_compatible", "false", "refuse what stock DeepSeek classes cannot hold: ranks that differ by layer"}}),

@@ -291,7 +291,7 @@ TEST_CASE("stream_match's presets set steps and samples, and impossible options 
   const auto make = [&](const Json& options) { return find_recipe("stream_match").make(options, config); };
   const Recipe fast = make({{"time_budget", "fast"}, {"kv_lora_rank", 8}}), best = make({{"time_budget", "best"}, {"kv_lora_rank", 8}});
   CHECK(fast.healers.size() == 1);
-  CHECK(best.healers.size() == 2);
+  CHECK(best.healers.size() == 3);
   CHECK(*fast.calibration_samples < *best.calibration_samples);
   CHECK(fast.self_samples < best.self_samples);
   CHECK_THROWS_WITH(make({{"kv_lora_rank", 25}}), Catch::Contains("[1, 24]"));
