@@ -263,6 +263,6 @@ TEST_CASE("named barriers hold those that wait and let through those that only a
     }
   });
   CHECK(seen == std::vector<int>(32, 7));
-  CHECK_THROWS_AS(emulation::run_block(64, 0, [] { barrier_arrive(3, 64), barrier_arrive(3, 64); }), std::logic_error);
+  CHECK_THROWS_AS(emulation::run_block(64, 0, [] { if (threadIdx.x == 0) barrier_arrive(3, 64), barrier_arrive(3, 64); }), std::logic_error);
   CHECK_THROWS_AS(emulation::run_block(64, 0, [] { if (threadIdx.x < 32) barrier_sync(3, 64); }), std::logic_error);
 }

@@ -186,12 +186,12 @@ void named_barrier(unsigned id, unsigned threads, bool wait) {
   if (named.barrier.expected != threads) throw std::logic_error("[emulation] a barrier whose threads do not agree on their number");
   if (named.here[threadIdx.x]) throw std::logic_error("[emulation] a thread that comes to a barrier twice in one round");
   named.here[threadIdx.x] = true;
-  if (wait) {
-    wait_at(named.barrier);
-  } else if (++named.barrier.arrived == threads) {
+  if (wait) return wait_at(named.barrier);
+  if (++named.barrier.arrived == threads) {
     named.barrier.arrived = 0;
     ++named.barrier.generation;
   }
+  yield();  // those that waited may be ahead of what this thread does next
 }
 
 const unsigned char* exchange(const void* mine, std::size_t size) {

@@ -1,6 +1,7 @@
 // wgmma on a CPU: a warp's products wait in groups, and read their operands and write their results as late as the kernel's waits allow,
 // or, when asked, at once: a result of both that is the same has waited for what it reads, and has been waited for.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace mla::gpu::emulation {
