@@ -74,7 +74,8 @@ const std::vector<BenchColumn>& bench_columns() {
 
 BenchRecord record_of(const BenchRow& row, const BenchMachine& machine) {
   const std::optional<double> read = row.bytes_per_second();
-  const std::optional<double> share = read && machine.copy_bytes_per_second > 0 ? std::optional(*read / machine.copy_bytes_per_second) : std::nullopt;
+  std::optional<double> share;
+  if (read && machine.copy_bytes_per_second > 0) share = *read / machine.copy_bytes_per_second;
   BenchRecord record;
   record.fields = model_fields(row.model, machine);
   for (const auto& [name, value] : Fields{{"n_batch", row.test.chunk}, {"n_threads", row.test.threads}, {"n_seqs", row.test.sequences}, {"n_prompt", row.test.prompt},
