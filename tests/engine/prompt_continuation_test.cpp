@@ -77,6 +77,18 @@ TEST_CASE("the demo's model and a conversion of it say the same through both way
   check_both(convert_real(*real, "svd", {{"form", "latent"}, {"split", "high"}, {"rope_dim", 32}, {"kv_lora_rank", 256}}).converted, prompt, options);
 }
 
+TEST_CASE("a prompt goes on as LibTorch has it, on the card", "[engine][generation][card]") {
+  std::optional<at::Device> device;
+  try {
+    device = parse_device("cuda");
+    engine_machine(*device);
+  } catch (const Error& error) {
+    return skip(error.what());
+  }
+  const Decoder grouped = tiny_decoder({.heads = 6, .groups = 3}), latent = latent_decoder({.heads = 4, .groups = 2}, {});
+  for (const Decoder* decoder : {&grouped, &latent}) check_both(moved(*decoder, *device, at::kFloat), kPrompt, {.max_new_tokens = 70});
+}
+
 TEST_CASE("nothing to go on from, and nothing to add, are refused", "[engine][generation][errors]") {
   const Decoder decoder = tiny_decoder();
   CHECK_THROWS_WITH(continue_prompt(decoder, {}, {}, {}), Catch::Contains("at least one token"));
