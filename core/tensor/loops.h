@@ -7,6 +7,9 @@
 // Compiles a function for AVX-512, AVX2 and any x86-64; the widest that the processor has is taken at start-up.
 #define MLA_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 
+// Files with loops over these are compiled with -fno-trapping-math: without it GCC 12 makes the exponential's bound a jump on AVX2, and
+// its loops go one value at a time (4.8 ns a value, 0.7 with it; the values are the same).
+
 namespace mla {
 
 // exp(x) for x <= 0 to 2 ulp, e^-87 below -87, without a branch or a call so that loops over it vectorise (std::floor keeps GCC 12
