@@ -25,9 +25,10 @@ void RidgeSystem::solve(double ridge, at::Tensor& weight) const {
   weight = fitted.to(weight.scalar_type()).contiguous();
 }
 
-at::Tensor token_weights(const HealingBatch& batch) {
+at::Tensor token_weights(const HealingBatch& batch, const at::Tensor& added) {
   const at::Tensor inside = batch.mask.to(batch.target.device());
-  const at::Tensor wanted = batch.target.to(at::kFloat).square().mean(-1), found = batch.residual.to(at::kFloat).square().mean(-1);
+  const at::Tensor converted = batch.residual.to(at::kFloat), stream = added.defined() ? converted + added.view_as(converted) : converted;
+  const at::Tensor wanted = batch.target.to(at::kFloat).square().mean(-1), found = stream.square().mean(-1);
   if (!inside.any().item<bool>()) return at::zeros_like(wanted);
   const at::Tensor massive = found > kMassive * wanted.masked_select(inside).median();
   return at::where(massive, at::maximum(wanted, found), wanted).clamp_min(1e-12).reciprocal() * inside.to(at::kFloat);

@@ -21,8 +21,10 @@ class RidgeSystem {
 
 // 1 / mean square of the original's stream at each token (massive activations would else be all that counts), 0 on padding. A token
 // that is massive in the converted stream alone has that stream's mean square: nothing can bring it back, and it would rule the fit.
+// `added` [B*T,D] fp32, optional: what the part under refit adds to the converted stream now. An MLP makes massive tokens: one that it
+// makes of a token that is none in the original (there is one in some 100,000) would cost the others theirs.
 // [B,T] fp32
-at::Tensor token_weights(const HealingBatch& batch);
+at::Tensor token_weights(const HealingBatch& batch, const at::Tensor& added = {});
 
 // A projection whose output is added to the residual stream, behind a norm where the model has one (gemma2).
 struct OutputProjection {

@@ -1,6 +1,7 @@
 // What the method of ours adds: gradient statistics, the weighted PCA, and the two healers.
 #include "tests/support/catch.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/InferenceMode.h>
 
 #include "core/base/error.h"
@@ -192,6 +193,33 @@ TEST_CASE("a token that is massive in the converted stream alone counts by that 
   const at::Tensor weights = token_weights(batch);
   const double wanted[] = {0.25, 1e-4, 1e-4, 0};
   for (int64_t t = 0; t < 4; ++t) CHECK(weights[0][t].item<double>() == Approx(wanted[t]));
+
+  at::Tensor added = at::zeros({4, 6});
+  added[0].fill_(99);  // what the layer makes of the first token: a mean square of 10000 too
+  CHECK(token_weights(batch, added)[0][0].item<double>() == Approx(1e-4));
+}
+
+TEST_CASE("one token that an MLP makes massive by mistake does not cost the others theirs", "[methods][healers]") {
+  Bench bench;
+  const auto width = bench.original.config.hidden_size, inner = bench.original.config.intermediate_size;
+  const at::Tensor sink = at::eye(width)[2];  // the direction that neuron 0 fires on
+  DecoderLayer& layer = bench.original.layers[0];
+  layer.gate_up = layer.gate_up.clone();
+  layer.gate_up[0] = 10 * sink;
+  layer.gate_up[inner] = 10 * sink;
+  layer.down = layer.down.clone();
+  layer.down.select(1, 0).fill_(10);
+  bench.converted = bench.original;
+  HealingBatch batch{at::randn({1, 64, width}, at::detail::createCPUGenerator(5)), {}, at::ones({1, 64}, at::kBool)};
+  batch.residual.narrow(1, 0, 9).copy_(5 * sink.expand({1, 9, width}));
+  batch.target = batch.residual + bench.original.mlp(0, batch.residual);
+  batch.target.select(1, 8).copy_(batch.residual.select(1, 20));  // the original's is an ordinary token
+  const LayerStats none;
+
+  make_mlp_refit({.ridge = 0.01})->heal({bench.original, bench.converted, 0, {batch}, none});
+
+  const double kept = bench.converted.layers[0].down.select(1, 0).mean().item<double>() / 10;
+  CHECK(kept > 0.8);
 }
 
 TEST_CASE("a refit of a layer that lost nothing leaves it as it was", "[methods][healers][identity]") {
