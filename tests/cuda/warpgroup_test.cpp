@@ -7,7 +7,6 @@
 #include "core/cuda/emulation/async_proxy.h"
 #include "core/cuda/emulation/machine_cpu.h"
 #include "tests/support/catch.h"
-#include "tests/tokenizer/splitmix64.h"
 
 using namespace mla::gpu;
 using emulation::MatrixDescriptor;

@@ -10,7 +10,6 @@
 
 using namespace mla;
 using namespace mla::test;
-using Words = std::vector<std::string>;
 using Catch::Matchers::Contains;
 
 namespace {
@@ -18,11 +17,6 @@ namespace {
 const Words kLatent{"--method", "transmla", "--freqfold", "2", "--qk-mqa-dim", "8", "--kv-lora-rank", "8", "--calibration-ids", "ids.json", "--threads", "1"};
 const Words kRebuilt{"--method", "transmla_converter", "--latent-dim", "8", "--threads", "1"};
 const Words kDoesNotMatter{"decode", "load_seconds", "first_token_seconds", "tokens_per_second"};
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
 
 Json without(Json result, const Words& keys) {
   for (const std::string& key : keys) result.erase(key);

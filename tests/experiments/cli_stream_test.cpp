@@ -15,17 +15,11 @@
 
 using namespace mla;
 using namespace mla::test;
-using Words = std::vector<std::string>;
 using Catch::Matchers::Contains;
 
 namespace {
 
 const Words kTransmla{"--method", "transmla", "--freqfold", "2", "--qk-mqa-dim", "8", "--kv-lora-rank", "8", "--calibration-ids", "ids.json", "--threads", "2"};
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
 
 Words convert_to(const std::string& out, const Words& more) { return Words{"convert", "--model", "model", "--out", out} + more; }
 

@@ -10,6 +10,12 @@
 
 namespace mla::test {
 
+using Words = std::vector<std::string>;  // of a command line
+inline Words operator+(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 struct Finished {
   int code = -1;  // exit status; 128 + signal when one ended it
   std::string out, err;

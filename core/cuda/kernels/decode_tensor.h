@@ -11,7 +11,7 @@
 namespace mla::gpu {
 
 template <class T, int kRows, int kWidth, Source kSource>
-struct DecodeBlock {
+struct DecodeBlock : HeadTile {
   using Grid = ScoreGrid<kRows>;
   static constexpr bool kHeldQueries = Grid::dim_parts == 2;                          // in registers
   static constexpr int kDims = kWidth + (kSource == Source::keys_values ? 0 : kRopeRoom);  // of a key, at most
@@ -24,7 +24,6 @@ struct DecodeBlock {
   DecodeLayout at;
   unsigned char* shared;
   SplitWork work;
-  int32_t sequence, group, first_head, head_count, split;
   int warp, lane;
   bool known = true;  // every page so far is one of the cache
 
@@ -33,13 +32,7 @@ struct DecodeBlock {
   float largest[2], sum[2];  // of rows lane/4 and lane/4 + 8 of this warp's row tile; scores times log2(e)
 
   __device__ __forceinline__ DecodeBlock(const DecodeArgs& args, unsigned char* memory) : a(args), at(decode_layout(args.shape, kRows, args.plan.stages)), shared(memory) {
-    const int32_t share = a.shape.heads / a.shape.groups, tiles = (share + kRows - 1) / kRows, block = static_cast<int32_t>(blockIdx.x);
-    sequence = block / (a.shape.groups * tiles);
-    group = block / tiles % a.shape.groups;
-    const int32_t before = block % tiles * kRows;
-    first_head = group * share + before;
-    head_count = share - before < kRows ? share - before : kRows;
-    split = static_cast<int32_t>(blockIdx.y);
+    static_cast<HeadTile&>(*this) = head_tile(a.shape, kRows);
     work = split_work(a, sequence, split);
     warp = static_cast<int>(threadIdx.x / 32);
     lane = static_cast<int>(threadIdx.x % 32);
@@ -361,8 +354,7 @@ __global__ void __launch_bounds__(kDecodeThreads, kWidth == kNarrowValues ? 2 : 
 
 template <class T, int kRows, int kWidth, Source kSource>
 int start_decode_tensor(const DecodeArgs& a, void* stream) {
-  const int32_t tiles = (a.shape.heads / a.shape.groups + kRows - 1) / kRows;
-  const mla::gpu::Grid grid{static_cast<unsigned>(a.shape.batch * a.shape.groups * tiles), static_cast<unsigned>(a.plan.max_splits), 1};
+  const mla::gpu::Grid grid{static_cast<unsigned>(a.shape.batch * a.shape.groups * head_tiles(a.shape, kRows)), static_cast<unsigned>(a.plan.max_splits), 1};
   return launch(decode_tensor_kernel<T, kRows, kWidth, kSource>, grid, kDecodeThreads, static_cast<size_t>(a.plan.shared_bytes), stream, a);
 }
 

@@ -21,13 +21,12 @@ enum Meeting { kFirstPage = 1, kSecondPage, kFirstWeights, kSecondWeights, kOneS
 
 // Side 0 has the first pages of the pairs and the left columns of the result, side 1 the second pages and the right columns.
 template <class T, int kSide>
-struct WarpgroupSide {
+struct WarpgroupSide : HeadTile {
   static constexpr int kSteps = kSlabValues / 16, kSideSlabs = kLatentSlabs / 2, kSideValues = kSideSlabs * kSlabValues;
 
   const DecodeArgs& a;
   unsigned char* shared;
   SplitWork work;
-  int32_t sequence, group, first_head, head_count, split;
   int thread, lane;   // of the side; of the warp
   bool known = true;  // every page so far is one of the cache
 
@@ -36,14 +35,7 @@ struct WarpgroupSide {
   float score[32], out[128];                           // D of this side
   float largest[2], sum[2];                            // of rows lane/4 and lane/4 + 8 of the warp; scores times log2(e); sums of this side's pages
 
-  __device__ __forceinline__ WarpgroupSide(const DecodeArgs& args, unsigned char* memory) : a(args), shared(memory) {
-    const int32_t share = a.shape.heads / a.shape.groups, tiles = (share + kWarpgroupRows - 1) / kWarpgroupRows, block = static_cast<int32_t>(blockIdx.x);
-    sequence = block / (a.shape.groups * tiles);
-    group = block / tiles % a.shape.groups;
-    const int32_t before = block % tiles * kWarpgroupRows;
-    first_head = group * share + before;
-    head_count = share - before < kWarpgroupRows ? share - before : kWarpgroupRows;
-    split = static_cast<int32_t>(blockIdx.y);
+  __device__ __forceinline__ WarpgroupSide(const DecodeArgs& args, unsigned char* memory) : HeadTile(head_tile(args.shape, kWarpgroupRows)), a(args), shared(memory) {
     work = split_work(a, sequence, split);
     thread = static_cast<int>(threadIdx.x) % kSideThreads;
     lane = static_cast<int>(threadIdx.x % 32);
@@ -357,8 +349,7 @@ __global__ void __launch_bounds__(kWarpgroupThreads, 1) decode_wgmma_kernel(cons
 
 template <class T>
 int start(const DecodeArgs& a, void* stream) {
-  const int32_t tiles = (a.shape.heads / a.shape.groups + kWarpgroupRows - 1) / kWarpgroupRows;
-  const Grid grid{static_cast<unsigned>(a.shape.batch * a.shape.groups * tiles), static_cast<unsigned>(a.plan.max_splits), 1};
+  const Grid grid{static_cast<unsigned>(a.shape.batch * a.shape.groups * head_tiles(a.shape, kWarpgroupRows)), static_cast<unsigned>(a.plan.max_splits), 1};
   return launch(decode_wgmma_kernel<T>, grid, kWarpgroupThreads, static_cast<size_t>(a.plan.shared_bytes), stream, a);
 }
 

@@ -9,6 +9,17 @@ namespace mla::gpu {
 
 constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
+// Which query heads a block has: at most `rows` of one key group, the grid's x being [B, G, tiles of rows] and its y the splits.
+struct HeadTile {
+  int32_t sequence, group, first_head, head_count, split;
+};
+MLA_HOST_DEVICE constexpr int32_t head_tiles(const DecodeShape& shape, int32_t rows) { return (shape.heads / shape.groups + rows - 1) / rows; }
+__device__ __forceinline__ HeadTile head_tile(const DecodeShape& shape, int32_t rows) {
+  const int32_t share = shape.heads / shape.groups, tiles = head_tiles(shape, rows), block = static_cast<int32_t>(blockIdx.x);
+  const int32_t group = block / tiles % shape.groups, before = block % tiles * rows;
+  return {block / (shape.groups * tiles), group, group * share + before, share - before < rows ? share - before : rows, static_cast<int32_t>(blockIdx.y)};
+}
+
 // The pages of one split of a sequence. count: splits of this sequence; 0 where it is empty, or where its length is more than its page
 // table or the plan holds: `broken` then.
 struct SplitWork {

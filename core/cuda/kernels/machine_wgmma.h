@@ -88,45 +88,30 @@ __device__ inline void multiply_mn_major(float (&d)[128], uint64_t a, uint64_t b
 template <class T>
 __device__ inline void multiply_mn_major(float (&d)[128], const uint32_t (&a)[4], uint64_t b);
 
-template <>
-__device__ inline void multiply_k_major<Brain>(float (&d)[32], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile("{.reg .pred add; setp.ne.b32 add, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " MLA_D32_NAMES ", %32, %33, add, 1, 1, 0, 0;}"
-               : MLA_D32 : "l"(a), "l"(b), "r"(accumulate ? 1 : 0));
-}
-template <>
-__device__ inline void multiply_k_major<Brain>(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
-  asm volatile("{.reg .pred add; setp.ne.b32 add, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " MLA_D32_NAMES ", {%32,%33,%34,%35}, %36, add, 1, 1, 0;}"
-               : MLA_D32 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));
-}
-template <>
-__device__ inline void multiply_mn_major<Brain>(float (&d)[128], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 " MLA_D128_NAMES ", %128, %129, 1, 1, 1, 0, 1;" : MLA_D128 : "l"(a), "l"(b));
-}
-template <>
-__device__ inline void multiply_mn_major<Brain>(float (&d)[128], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 " MLA_D128_NAMES ", {%128,%129,%130,%131}, %132, 1, 1, 1, 1;"
-               : MLA_D128 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-template <>
-__device__ inline void multiply_k_major<Half>(float (&d)[32], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile("{.reg .pred add; setp.ne.b32 add, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " MLA_D32_NAMES ", %32, %33, add, 1, 1, 0, 0;}"
-               : MLA_D32 : "l"(a), "l"(b), "r"(accumulate ? 1 : 0));
-}
-template <>
-__device__ inline void multiply_k_major<Half>(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
-  asm volatile("{.reg .pred add; setp.ne.b32 add, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " MLA_D32_NAMES ", {%32,%33,%34,%35}, %36, add, 1, 1, 0;}"
-               : MLA_D32 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));
-}
-template <>
-__device__ inline void multiply_mn_major<Half>(float (&d)[128], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 " MLA_D128_NAMES ", %128, %129, 1, 1, 1, 0, 1;" : MLA_D128 : "l"(a), "l"(b));
-}
-template <>
-__device__ inline void multiply_mn_major<Half>(float (&d)[128], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 " MLA_D128_NAMES ", {%128,%129,%130,%131}, %132, 1, 1, 1, 1;"
-               : MLA_D128 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
+#define MLA_PRODUCTS(T, NAME) \
+  template <> \
+  __device__ inline void multiply_k_major<T>(float (&d)[32], uint64_t a, uint64_t b, bool accumulate) { \
+    asm volatile("{.reg .pred add; setp.ne.b32 add, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." NAME "." NAME " " MLA_D32_NAMES ", %32, %33, add, 1, 1, 0, 0;}" \
+                 : MLA_D32 : "l"(a), "l"(b), "r"(accumulate ? 1 : 0)); \
+  } \
+  template <> \
+  __device__ inline void multiply_k_major<T>(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) { \
+    asm volatile("{.reg .pred add; setp.ne.b32 add, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." NAME "." NAME " " MLA_D32_NAMES ", {%32,%33,%34,%35}, %36, add, 1, 1, 0;}" \
+                 : MLA_D32 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0)); \
+  } \
+  template <> \
+  __device__ inline void multiply_mn_major<T>(float (&d)[128], uint64_t a, uint64_t b) { \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32." NAME "." NAME " " MLA_D128_NAMES ", %128, %129, 1, 1, 1, 0, 1;" : MLA_D128 : "l"(a), "l"(b)); \
+  } \
+  template <> \
+  __device__ inline void multiply_mn_major<T>(float (&d)[128], const uint32_t (&a)[4], uint64_t b) { \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32." NAME "." NAME " " MLA_D128_NAMES ", {%128,%129,%130,%131}, %132, 1, 1, 1, 1;" \
+                 : MLA_D128 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)); \
+  }
+MLA_PRODUCTS(Brain, "bf16")
+MLA_PRODUCTS(Half, "f16")
 
+#undef MLA_PRODUCTS
 #undef MLA_D32
 #undef MLA_D128
 #undef MLA_D32_NAMES
