@@ -8,7 +8,7 @@
 #define MLA_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 
 // Files with loops over these are compiled with -fno-trapping-math: without it GCC 12 makes the exponential's bound a jump on AVX2, and
-// its loops go one value at a time (4.8 ns a value, 0.7 with it; the values are the same).
+// its loops go one value at a time (`objdump -d` shows no ymm register in row_exp_sum.avx2). The values are the same.
 
 namespace mla {
 

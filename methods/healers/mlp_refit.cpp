@@ -1,7 +1,6 @@
 #include "methods/healers/mlp_refit.h"
 
 #include "core/base/process.h"
-#include "core/tensor/products.h"
 #include "methods/healers/ridge.h"
 
 namespace mla {
@@ -21,7 +20,7 @@ class MlpRefit : public Healer {
     for (const HealingBatch& batch : context.batches) {
       throw_if_interrupted();
       const at::Tensor values = context.converted.mlp_values(context.layer, batch.residual).flatten(0, 1).to(at::kFloat);
-      const at::Tensor added = projection.norm.defined() ? at::Tensor() : project(values, layer.down.to(at::kFloat));  // a norm bounds it
+      const at::Tensor added = projection.norm.defined() ? at::Tensor() : output_now(projection, values);  // a norm bounds it
       system.add(values, wanted_output(projection, batch, values), token_weights(batch, added).flatten());
     }
     system.solve(options_.ridge, layer.down);

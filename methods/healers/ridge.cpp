@@ -34,16 +34,19 @@ at::Tensor token_weights(const HealingBatch& batch, const at::Tensor& added) {
   return at::where(massive, at::maximum(wanted, found), wanted).clamp_min(1e-12).reciprocal() * inside.to(at::kFloat);
 }
 
+at::Tensor output_now(const OutputProjection& projection, const at::Tensor& values) {
+  return project(values, projection.weight.to(at::kFloat), projection.bias.defined() ? projection.bias.to(at::kFloat) : projection.bias);
+}
+
 at::Tensor wanted_output(const OutputProjection& projection, const HealingBatch& batch, const at::Tensor& values) {
   at::Tensor wanted = (batch.target - batch.residual).flatten(0, 1).to(at::kFloat);
-  const at::Tensor bias = projection.bias.defined() ? projection.bias.to(at::kFloat) : projection.bias;
   if (projection.norm.defined()) {
-    const at::Tensor now = project(values.to(at::kFloat), projection.weight.to(at::kFloat), bias);
+    const at::Tensor now = output_now(projection, values.to(at::kFloat));
     const at::Tensor weight = projection.norm.to(at::kFloat), least = kLeastGain * weight.square().mean().sqrt();
     const at::Tensor gain = at::where(weight.abs() < least, at::copysign(least.expand_as(weight), weight), weight);
     wanted = wanted / gain * now.square().mean(-1, true).sqrt();
   }
-  return bias.defined() ? wanted - bias : wanted;
+  return projection.bias.defined() ? wanted - projection.bias.to(at::kFloat) : wanted;
 }
 
 }  // namespace mla

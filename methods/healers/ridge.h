@@ -22,7 +22,7 @@ class RidgeSystem {
 // 1 / mean square of the original's stream at each token (massive activations would else be all that counts), 0 on padding. A token
 // that is massive in the converted stream alone has that stream's mean square: nothing can bring it back, and it would rule the fit.
 // `added` [B*T,D] fp32, optional: what the part under refit adds to the converted stream now. An MLP makes massive tokens: one that it
-// makes of a token that is none in the original (there is one in some 100,000) would cost the others theirs.
+// makes of a token that is none in the original (docs/methods.md, token weights) would cost the others theirs.
 // [B,T] fp32
 at::Tensor token_weights(const HealingBatch& batch, const at::Tensor& added = {});
 
@@ -32,6 +32,8 @@ struct OutputProjection {
   const at::Tensor& bias;    // [D], optional
   const at::Tensor& norm;    // [D], optional
 };
+// weight * values + bias, before the norm.  values [N,inputs] fp32  ->  [N,D] fp32
+at::Tensor output_now(const OutputProjection& projection, const at::Tensor& values);
 // What weight * values should give so that the stream `residual` becomes `target`: their difference less the bias. Where there is a norm,
 // that difference through it backwards: divided by its weights and set to the rms that the projection gives now, which the norm does not
 // see.  values [B*T,inputs]  ->  [B*T,D] fp32
