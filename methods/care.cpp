@@ -20,6 +20,6 @@ Recipe make(const Json& options, const ModelConfig& model) {
 const RecipeEntry care{"care", "covariance-aware SVD with shrinkage", "arXiv 2603.17946",
                        with_svd_options({{"metric", "sqrt", "sqrt: error of the outputs; C: weights times the covariance itself"},
                                          {"shrinkage", "0.01", "a in (1 - a) C + a mean(diag C) I"}}),
-                       {"no split, or a partial-RoPE split", "covariance-weighted SVD", "ranks"}, {"mlaforge", "transformers", "vllm", "llama.cpp"}, make};
+                       {"no split, or a partial-RoPE split", "covariance-weighted SVD", "ranks"}, svd_exports(), make};
 
 }  // namespace mla

@@ -13,6 +13,6 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry svd{"svd", "truncated SVD of the key and value weights, no data", "Eckart and Young 1936; baseline of arXiv 2603.17946",
-                      with_svd_options({}), {"no split, or a partial-RoPE split", "SVD of the weights", "ranks"}, {"mlaforge"}, make};
+                      with_svd_options({}), {"no split, or a partial-RoPE split", "SVD of the weights", "ranks"}, svd_exports(), make};
 
 }  // namespace mla

@@ -52,4 +52,6 @@ std::vector<OptionHelp> with_svd_options(std::vector<OptionHelp> own) {
   return with_rank_options(std::move(own));
 }
 
+std::vector<const char*> svd_exports() { return {"mlaforge", "transformers", "vllm", "llama.cpp"}; }
+
 }  // namespace mla

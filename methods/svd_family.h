@@ -16,4 +16,7 @@ Recipe make_svd_recipe(OptionReader& read, const ModelConfig& model, const SvdFa
 // The options that make_svd_recipe reads, after `own`.
 std::vector<OptionHelp> with_svd_options(std::vector<OptionHelp> own);
 
+// What can hold the latent form with one rope key for all heads; the others go to mlaforge alone.
+std::vector<const char*> svd_exports();
+
 }  // namespace mla

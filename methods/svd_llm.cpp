@@ -13,6 +13,6 @@ Recipe make(const Json& options, const ModelConfig& model) {
 }  // namespace
 
 const RecipeEntry svd_llm{"svd_llm", "SVD whitened by the inputs' second moment", "arXiv 2403.07378", with_svd_options({}),
-                          {"no split, or a partial-RoPE split", "whitened SVD", "ranks"}, {"mlaforge"}, make};
+                          {"no split, or a partial-RoPE split", "whitened SVD", "ranks"}, svd_exports(), make};
 
 }  // namespace mla

@@ -46,6 +46,8 @@ METHODS = {
     "gla": LATENT,
     "gta": ["--qk-rope-head-dim", "4"],
     "mla_retrofit": ["--rope-mode", "extend"],
+    "svd": ["--form", "latent", *LATENT],
+    "svd_llm": ["--form", "latent", *LATENT],
     "stream_match": [*LATENT, "--steps", "4", "--cal-self-samples", "0"],
     "transmla": LATENT,
     "transmla, query latent": [*LATENT, "--q-lora-rank", "20"],
