@@ -22,7 +22,7 @@ struct Preset {
 // Of calibration samples from the text, of samples that the model writes itself (they keep what the text does not show: code, questions,
 // other languages; none under fast, where writing a few would take longer than all the rest), of distillation steps per layer, and the
 // ridge of the MLPs' refit (none where few tokens would be fitted too closely, or it would cost the budget). Measured seconds are in docs/methods.md.
-const std::map<std::string, Preset> kPresets{{"fast", {48, 0, 0, 0}}, {"default", {64, 32, 50, 0}}, {"best", {256, 256, 200, 0.3}}};
+const std::map<std::string, Preset> kPresets{{"fast", {48, 0, 0, 0}}, {"default", {64, 32, 50, 0}}, {"best", {208, 304, 200, 0.3}}};
 
 struct Sizes {
   int64_t rope_dim, rank;
