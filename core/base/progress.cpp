@@ -41,10 +41,10 @@ Progress::Progress(std::string verb, std::string unit, int64_t total)
     : verb_(std::move(verb)), unit_(std::move(unit)), total_(total), start_(std::chrono::steady_clock::now()), drawn_(start_),
       terminal_(isatty(STDERR_FILENO) == 1) {}
 
-// What ended at once and was never drawn needs no line; nor does a single step, as the shapes of a conversion are taken from one layer.
+// What ended at once and was never drawn needs no line.
 Progress::~Progress() {
   const bool worth_a_line = drew_ || seconds_between(start_, std::chrono::steady_clock::now()) > 0.5;
-  if (done_ > 0 && total_ > 1 && worth_a_line) draw(true);
+  if (done_ > 0 && worth_a_line) draw(true);
 }
 
 void Progress::advance(int64_t done, const std::string& running_value) {
@@ -55,7 +55,7 @@ void Progress::advance(int64_t done, const std::string& running_value) {
 }
 
 void Progress::draw(bool last) {
-  if (verbosity_now == Verbosity::quiet) return;
+  if (verbosity_now == Verbosity::quiet || total_ == 1) return;  // a single step: the shapes of a conversion are taken from one layer
   drawn_ = std::chrono::steady_clock::now();
   const double elapsed = seconds_between(start_, drawn_), rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
   char line[256];
